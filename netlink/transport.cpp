@@ -1,0 +1,25 @@
+// What can be said with the transport's three verbs alone, over a socket as over a fake.
+#include "netlink/transport.hpp"
+
+namespace sepal::netlink {
+
+namespace {
+constexpr int kDumpAttempts = 5;
+}
+
+Result<void> transact_one(Transport& transport, Bytes request) {
+  Result<void> outcome = fail(Errc::internal, "not one netlink request");
+  auto done = transport.transact(request, [&outcome](size_t, const Answer& answer) { outcome = answer; });
+  return done ? outcome : done;
+}
+
+Result<void> dump_whole(Transport& transport, const Bytes& request, const std::function<void()>& restart,
+                        const MessageSink& sink) {
+  for (int attempt = 1;; ++attempt) {
+    restart();
+    auto done = transport.dump(request, sink);
+    if (done || done.error().code != Errc::resync || attempt == kDumpAttempts) return done;
+  }
+}
+
+}  // namespace sepal::netlink
