@@ -1,0 +1,25 @@
+// The two kinds of document: node → Host, node → Tenant. What is wrong is noted in `faults`; what is thereby unknown,
+// in the doubts. Rules across fields are validate()'s.
+#pragma once
+
+#include "config/document.hpp"
+#include "config/doubts.hpp"
+
+namespace sepal::config {
+
+struct HostReading {
+  Host host;
+  HostDoubts doubts;
+};
+HostReading read_host(NodeRef node, Faults& faults);
+
+struct TenantReading {
+  Tenant tenant;
+  TenantDoubts doubts;
+};
+TenantReading read_tenant(NodeRef node, Faults& faults);
+
+// One entry of Tenant.routes (route.cpp).
+std::optional<Route> read_route(NodeRef node, Faults& faults);
+
+}  // namespace sepal::config

@@ -1,0 +1,136 @@
+// kind: Host → Host.
+#include "base/limits.hpp"
+#include "config/documents.hpp"
+#include "config/fields.hpp"
+
+namespace sepal::config {
+namespace {
+
+constexpr Bounds kVidBounds{1, limits::kVidMax};
+constexpr Bounds kVfsBounds{1, 255};  // functions on one PCI bus
+constexpr Bounds kPortBounds{1, 0xffff};
+constexpr Bounds kMtuBounds{limits::kMtuMinIpv4, limits::kMtuMax};
+constexpr Bounds kRateBounds{1, 1'000'000};
+
+auto number(Bounds bounds) {
+  return [bounds](NodeRef node) { return parse_number(node, bounds); };
+}
+
+Nic read_nic(NodeRef node, Faults& faults) {
+  Nic nic;
+  nic.where = node.where();
+  Fields fields(node, tables::kNic, faults);
+  if (!fields.is_map()) return nic;
+  NodeRef manual = fields.find("representors");
+  NodeRef pci = fields.find("pci");
+  NodeRef vfs = fields.find("vfs");
+  if (manual && (manual.kind() != NodeKind::scalar || manual.text() != "manual")) {
+    fields.fault(manual.where(), "representors has one value only", "write representors: manual, or pci and vfs");
+  }
+  if (manual && (pci || vfs)) {
+    fields.fault(manual.where(), "representors: manual and a PCI device exclude each other",
+                 "keep {representors: manual} where ports name devices, or {pci: …, vfs: …} where they name VFs");
+    return nic;
+  }
+  if (manual) return nic;
+  nic.manual_representors = false;
+  nic.pci = fields.require("pci", "pci: \"0000:3b:00.0\", or write {representors: manual}", parse_pci).value_or("");
+  nic.vfs = static_cast<uint16_t>(
+      fields.require("vfs", "the number of VFs, such as vfs: 16", number(kVfsBounds)).value_or(0));
+  return nic;
+}
+
+std::optional<Vid> read_vid(const Fields& fields, std::string_view key) {
+  auto vid = fields.read(key, number(kVidBounds));
+  if (!vid) return std::nullopt;
+  return Vid(static_cast<uint16_t>(*vid));
+}
+
+Underlay read_underlay(NodeRef node, Faults& faults) {
+  Underlay underlay;
+  underlay.where = node.where();
+  Fields fields(node, tables::kUnderlay, faults);
+  underlay.device = fields.require("device", "the uplink, such as device: uplink", parse_device).value_or("");
+  underlay.address =
+      fields.require("address", "this hypervisor's tunnel address, such as address: 192.0.2.1", parse_address)
+          .value_or(IpAddr{});
+  underlay.vlan = read_vid(fields, "vlan");
+  underlay.mtu = static_cast<uint16_t>(fields.read("mtu", number(kMtuBounds)).value_or(underlay.mtu));
+  return underlay;
+}
+
+Vxlan read_vxlan(NodeRef node, Faults& faults) {
+  Vxlan vxlan;
+  vxlan.where = node.where();
+  Fields fields(node, tables::kVxlan, faults);
+  vxlan.device = fields.read("device", parse_device).value_or(vxlan.device);
+  vxlan.port = static_cast<uint16_t>(fields.read("port", number(kPortBounds)).value_or(vxlan.port));
+  return vxlan;
+}
+
+// One address, or a list of them.
+std::vector<IpAddr> read_gateways(const Fields& fields) {
+  std::vector<IpAddr> gateways;
+  auto take = [&](NodeRef node) {
+    auto gateway = fields.accept("gateway", node, parse_address(node));
+    if (gateway) gateways.push_back(*gateway);
+  };
+  NodeRef node = fields.find("gateway");
+  if (node && node.kind() == NodeKind::sequence) {
+    if (!node.child()) fields.fault(node.where(), "gateway: the list is empty", "name at least one gateway");
+    fields.each("gateway", take);
+  } else if (node) {
+    take(node);
+  } else if (fields.missing("gateway")) {
+    fields.fault(fields.where(), "gateway is missing",
+                 "add the next hop to the outside, such as gateway: 198.51.100.1");
+  }
+  return gateways;
+}
+
+Public read_public(NodeRef node, Faults& faults) {
+  Public outside;
+  outside.where = node.where();
+  Fields fields(node, tables::kPublic, faults);
+  outside.vlan = read_vid(fields, "vlan");
+  outside.gateways = read_gateways(fields);
+  outside.gateway_mac = fields.read("gateway_mac", parse_mac);
+  outside.answer_arp = fields.read("answer_arp", parse_boolean).value_or(outside.answer_arp);
+  return outside;
+}
+
+HostLimits read_limits(NodeRef node, Faults& faults) {
+  HostLimits host_limits;
+  Fields fields(node, tables::kLimits, faults);
+  host_limits.arp_nd_per_second =
+      fields.read("arp_nd_per_second", number(kRateBounds)).value_or(host_limits.arp_nd_per_second);
+  return host_limits;
+}
+
+}  // namespace
+
+HostReading read_host(NodeRef node, Faults& faults) {
+  HostReading reading;
+  Fields fields(node, tables::kHost, faults);
+  Host& host = reading.host;
+  host.where = node.where();
+  // Runs `read` on the value of `key`; the result says whether anything was wrong in it.
+  auto section = [&](std::string_view key, auto read) {
+    size_t before = faults.progress();
+    if (NodeRef value = fields.find(key)) read(value);
+    return faults.progress() != before;
+  };
+  reading.doubts.nic = section("nic", [&](NodeRef n) { host.nic = read_nic(n, faults); });
+  reading.doubts.underlay = section("underlay", [&](NodeRef n) { host.underlay = read_underlay(n, faults); });
+  reading.doubts.vxlan = section("vxlan", [&](NodeRef n) { host.vxlan = read_vxlan(n, faults); });
+  reading.doubts.public_net = section("public", [&](NodeRef n) { host.public_net = read_public(n, faults); });
+  section("limits", [&](NodeRef n) { host.limits = read_limits(n, faults); });
+  host.gateway_mac = fields.read("gateway_mac", parse_mac).value_or(host.gateway_mac);
+  if (fields.missing("underlay")) {
+    fields.fault(host.where, "underlay is missing", "add underlay: {device: uplink, address: 192.0.2.1}");
+  }
+  if (!fields.find("underlay")) reading.doubts.underlay = true;
+  return reading;
+}
+
+}  // namespace sepal::config

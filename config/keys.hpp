@@ -1,0 +1,88 @@
+// Every key of the configuration, per map, in one place: what the reader knows, what it suggests for a misspelt one,
+// and what it refuses because it is designed but not built. docs/reference/config.md is checked against these tables.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string_view>
+
+namespace sepal::config {
+
+struct Key {
+  std::string_view name;
+  std::string_view missing = {};  // not empty: refused, because "this version would not …"
+};
+
+struct KeyTable {
+  std::string_view owner;  // how faults call such a map: "port", "route" …
+  std::string_view path;   // its place in a document: "Tenant.ports[]"
+  std::span<const Key> keys;
+};
+
+namespace keys {
+
+inline constexpr std::array kHost = {Key{"apiVersion"}, Key{"kind"},   Key{"nic"},         Key{"underlay"},
+                                     Key{"vxlan"},      Key{"public"}, Key{"gateway_mac"}, Key{"limits"}};
+inline constexpr std::array kNic = {Key{"representors"}, Key{"pci"}, Key{"vfs"}};
+inline constexpr std::array kUnderlay = {Key{"device"}, Key{"address"}, Key{"vlan"}, Key{"mtu"}};
+inline constexpr std::array kVxlan = {Key{"device"}, Key{"port"}};
+inline constexpr std::array kPublic = {Key{"vlan"}, Key{"gateway"}, Key{"gateway_mac"}, Key{"answer_arp"}};
+inline constexpr std::array kLimits = {Key{"arp_nd_per_second"}, Key{"new_connections_per_second", "enforce it"},
+                                       Key{"connections", "enforce it"}};
+inline constexpr std::array kTenant = {Key{"apiVersion"},
+                                       Key{"kind"},
+                                       Key{"name"},
+                                       Key{"vni"},
+                                       Key{"mtu"},
+                                       Key{"subnets"},
+                                       Key{"ports"},
+                                       Key{"vlans"},
+                                       Key{"routes"},
+                                       Key{"nat"},
+                                       Key{"peers"},
+                                       Key{"security_groups", "enforce it"},
+                                       Key{"dhcp", "answer"},
+                                       Key{"services", "publish them"},
+                                       Key{"load_balancers", "balance anything"},
+                                       Key{"virtual_ips", "answer for them"},
+                                       Key{"limits", "enforce them"}};
+inline constexpr std::array kSubnet = {Key{"cidr"}, Key{"gateway"}, Key{"dhcp", "answer"}};
+inline constexpr std::array kPort = {Key{"name"},
+                                     Key{"vf"},
+                                     Key{"device"},
+                                     Key{"mac"},
+                                     Key{"addresses"},
+                                     Key{"prefixes"},
+                                     Key{"security_groups", "enforce it"},
+                                     Key{"dhcp", "answer"},
+                                     Key{"virtual_ips", "answer for them"},
+                                     Key{"limits", "enforce them"}};
+inline constexpr std::array kTenantVlan = {Key{"id"}, Key{"gateway_mac"}};
+inline constexpr std::array kRoute = {Key{"to"}, Key{"via"}, Key{"vni"}};
+inline constexpr std::array kVia = {Key{"vlan"}, Key{"port"}};
+inline constexpr std::array kNat = {Key{"from"}, Key{"address"}, Key{"ports"}};
+
+}  // namespace keys
+
+namespace tables {
+
+inline constexpr KeyTable kHost{"host", "Host", keys::kHost};
+inline constexpr KeyTable kNic{"nic", "Host.nic", keys::kNic};
+inline constexpr KeyTable kUnderlay{"underlay", "Host.underlay", keys::kUnderlay};
+inline constexpr KeyTable kVxlan{"vxlan", "Host.vxlan", keys::kVxlan};
+inline constexpr KeyTable kPublic{"public", "Host.public", keys::kPublic};
+inline constexpr KeyTable kLimits{"limits", "Host.limits", keys::kLimits};
+inline constexpr KeyTable kTenant{"tenant", "Tenant", keys::kTenant};
+inline constexpr KeyTable kSubnet{"subnet", "Tenant.subnets[]", keys::kSubnet};
+inline constexpr KeyTable kPort{"port", "Tenant.ports[]", keys::kPort};
+inline constexpr KeyTable kTenantVlan{"vlan", "Tenant.vlans[]", keys::kTenantVlan};
+inline constexpr KeyTable kRoute{"route", "Tenant.routes[]", keys::kRoute};
+inline constexpr KeyTable kVia{"via", "Tenant.routes[].via", keys::kVia};
+inline constexpr KeyTable kNat{"nat", "Tenant.nat[]", keys::kNat};
+
+inline constexpr std::array<const KeyTable*, 13> kAll = {&kHost,   &kNic,    &kUnderlay, &kVxlan, &kPublic,
+                                                         &kLimits, &kTenant, &kSubnet,   &kPort,  &kTenantVlan,
+                                                         &kRoute,  &kVia,    &kNat};
+
+}  // namespace tables
+}  // namespace sepal::config

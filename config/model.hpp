@@ -1,0 +1,159 @@
+// What a configuration means: plain values with ==. No YAML here (yaml_reader.cpp), no rules across fields
+// (validate.cpp), nothing about tc. Reference: docs/reference/config.md.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/net_types.hpp"
+
+namespace sepal::config {
+
+// Where a value stands in a file; line and column count from 1; line 0: from nowhere (a default).
+struct Location {
+  uint32_t file = 0;  // index into Config::files
+  uint32_t line = 0;
+  uint32_t column = 0;
+  // Places carry no meaning: two configurations that differ only in layout are equal.
+  bool operator==(const Location&) const { return true; }
+};
+
+struct Nic {
+  bool manual_representors = true;  // nic: {representors: manual}: every port names its device
+  std::string pci;                  // nic: {pci: "0000:3b:00.0", vfs: 16}
+  uint16_t vfs = 0;
+  Location where;
+  bool operator==(const Nic&) const = default;
+};
+
+struct Underlay {
+  std::string device;       // the uplink: every tagged or public frame enters and leaves here
+  IpAddr address;           // this hypervisor's VTEP address
+  std::optional<Vid> vlan;  // the VTEP address is on this VLAN of the uplink (its VLAN device is the host's business)
+  uint16_t mtu = 1500;      // IP MTU of the underlay
+  Location where;
+  bool operator==(const Underlay&) const = default;
+};
+
+struct Vxlan {
+  std::string device = "sepal-vxlan";
+  uint16_t port = 4789;  // UDP destination port
+  Location where;
+  bool operator==(const Vxlan&) const = default;
+};
+
+struct Public {
+  std::optional<Vid> vlan;             // tagged on the uplink; none: untagged
+  std::vector<IpAddr> gateways;        // at most one per family
+  std::optional<MacAddr> gateway_mac;  // none: asked of the host's neighbour table
+  bool answer_arp = true;              // answer ARP and ND for our public addresses on the uplink
+  Location where;
+  bool operator==(const Public&) const = default;
+};
+
+struct HostLimits {
+  uint32_t arp_nd_per_second = 200;  // packets per port and kind, before the guest services
+  bool operator==(const HostLimits&) const = default;
+};
+
+struct Host {
+  Nic nic;
+  Underlay underlay;
+  Vxlan vxlan;
+  std::optional<Public> public_net;
+  MacAddr gateway_mac{{0x02, 0x73, 0x65, 0x70, 0x61, 0x6c}};  // the guests' gateway, the same on all hypervisors
+  HostLimits limits;
+  Location where;
+  bool operator==(const Host&) const = default;
+};
+
+struct Subnet {
+  IpPrefix prefix;
+  std::optional<IpAddr> gateway;  // answered besides 169.254.1.1 and fe80::1, which always are
+  Location where;
+  bool operator==(const Subnet&) const = default;
+};
+
+struct Port {
+  std::string name;                // unique within the tenant
+  std::optional<uint16_t> vf;      // representor of this VF …
+  std::string device;              // … or the representor's own name; exactly one of the two is given
+  MacAddr mac;                     // the guest's
+  std::vector<IpAddr> addresses;   // inside the tenant's subnets
+  std::vector<IpPrefix> prefixes;  // routed to this port as well, and allowed as its sources
+  Location where;
+  bool operator==(const Port&) const = default;
+};
+
+struct TenantVlan {
+  Vid id;               // tagged frames on the uplink that belong to this tenant
+  MacAddr gateway_mac;  // next hop for routes `via: {vlan: id}`
+  Location where;
+  bool operator==(const TenantVlan&) const = default;
+};
+
+// Where a route leads.
+struct ViaVtep {
+  IpAddr address;  // of the underlay's family
+  bool operator==(const ViaVtep&) const = default;
+};
+struct ViaPort {
+  std::string port;  // a local port of the tenant (or, with Route::vni, of that peer)
+  bool operator==(const ViaPort&) const = default;
+};
+struct ViaVlan {
+  Vid vlan;  // one of Tenant::vlans
+  bool operator==(const ViaVlan&) const = default;
+};
+struct ViaPublic {
+  bool operator==(const ViaPublic&) const = default;
+};
+struct ViaBlackhole {
+  bool operator==(const ViaBlackhole&) const = default;
+};
+using Via = std::variant<ViaVtep, ViaPort, ViaVlan, ViaPublic, ViaBlackhole>;
+
+struct Route {
+  IpPrefix to;
+  Via via;
+  std::optional<Vni> vni;  // into this peer's network; with ViaVtep or ViaPort only
+  Location where;
+  bool operator==(const Route&) const = default;
+};
+
+// Source NAT for `from` on routes via public: to `address`, and when `ports` is given only to that slice of it, so that
+// several tenants (on several hypervisors) share one address.
+struct Nat {
+  IpPrefix from;
+  IpAddr address;
+  std::optional<PortRange> ports;
+  Location where;
+  bool operator==(const Nat&) const = default;
+};
+
+struct Tenant {
+  std::string name;             // unique
+  Vni vni;                      // unique
+  std::optional<uint16_t> mtu;  // the guests' IP MTU; none: underlay MTU less the tunnel's overhead
+  std::vector<Subnet> subnets;
+  std::vector<Port> ports;
+  std::vector<TenantVlan> vlans;
+  std::vector<Route> routes;
+  std::vector<Nat> nat;
+  std::vector<std::string> peers;  // names of tenants this one exchanges routes with; holds only when both say so
+  Location where;
+  bool operator==(const Tenant&) const = default;
+};
+
+// One directory = one transaction.
+struct Config {
+  std::vector<std::string> files;  // as opened, in reading order; Location::file indexes it
+  Host host;
+  std::vector<Tenant> tenants;  // sorted by VNI
+  bool operator==(const Config& o) const { return host == o.host && tenants == o.tenants; }
+};
+
+}  // namespace sepal::config
