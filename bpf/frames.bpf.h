@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR Apache-2.0) */
+/* Headers on the wire as structs, and the few operations on frames that the programs share. Included by *.bpf.c only.
+ * Frames are read and written by bpf_skb_load_bytes and bpf_skb_store_bytes, not by direct access: a question that a
+ * driver left in page fragments, or a reassembled packet, is then no special case. An 802.1Q tag is never in the bytes:
+ * the kernel moves it beside the packet before ingress filters run. */
+#ifndef SEPAL_BPF_FRAMES_H
+#define SEPAL_BPF_FRAMES_H
+
+/* libbpf's headers need the kernel's before them. */
+// clang-format off
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <stdbool.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+// clang-format on
+
+#include "bpf/shared.h"
+
+#ifndef NULL
+#define NULL ((void*)0)
+#endif
+
+#define ETHERTYPE_IPV4 0x0800
+#define ETHERTYPE_IPV6 0x86dd
+#define IP_PROTOCOL_ICMP 1
+#define IP_PROTOCOL_TCP 6
+#define IP_PROTOCOL_UDP 17
+#define IP_PROTOCOL_ICMP6 58
+
+struct eth {
+  __u8 to[6];
+  __u8 from[6];
+  __be16 type;
+};
+
+struct ip6_address {
+  union {
+    __u8 bytes[16];
+    __be32 words[4];
+  };
+};
+
+struct ip6 {
+  __u8 version_class[4];
+  __be16 payload_length;
+  __u8 next_header;
+  __u8 hop_limit;
+  struct ip6_address source;
+  struct ip6_address destination;
+};
+_Static_assert(sizeof(struct eth) == 14 && sizeof(struct ip6) == 40, "no holes");
+
+static __always_inline bool is_multicast6(const struct ip6_address* a) { return a->bytes[0] == 0xff; }
+
+static __always_inline bool is_unspecified6(const struct ip6_address* a) {
+  return !(a->words[0] | a->words[1] | a->words[2] | a->words[3]);
+}
+
+static __always_inline bool same_address(const struct ip6_address* a, const struct ip6_address* b) {
+  return !((a->words[0] ^ b->words[0]) | (a->words[1] ^ b->words[1]) | (a->words[2] ^ b->words[2]) |
+           (a->words[3] ^ b->words[3]));
+}
+
+/* ::ffff:a.b.c.d */
+static __always_inline void map_ipv4(struct ip6_address* to, const __u8* address) {
+  to->words[0] = 0;
+  to->words[1] = 0;
+  to->words[2] = bpf_htonl(0xffff);
+  __builtin_memcpy(&to->bytes[12], address, 4);
+}
+
+/* The packet becomes `frame`. The checksum a NIC computed over the packet (CHECKSUM_COMPLETE) begins behind the
+ * Ethernet header, so only what follows it may be accounted there. */
+static __always_inline int replace_frame(struct __sk_buff* skb, const struct eth* frame, __u32 bytes) {
+  if (bpf_skb_change_tail(skb, bytes, 0)) return TC_ACT_UNSPEC;
+  if (bpf_skb_store_bytes(skb, 0, frame, sizeof(*frame), 0) ||
+      bpf_skb_store_bytes(skb, sizeof(*frame), frame + 1, bytes - sizeof(*frame), BPF_F_RECOMPUTE_CSUM))
+    return TC_ACT_SHOT;
+  return TC_ACT_PIPE;
+}
+
+#endif

@@ -1,0 +1,117 @@
+// The eBPF objects in the kernel: loaded, pinned, adopted after a restart, replaced on an upgrade, and their maps
+// filled. Rules name the programs; who writes rules says so with the descriptor, name and tag given here.
+//
+// In bpffs, per instance: /sys/fs/bpf/sepal/<instance>/{sepal_neigh,sepal_slice,sepal_neighbours,sepal_slices}.
+// - Restart, same programs: what is pinned is used, nothing is written. The kernel's tag (hash of a program's code)
+// tells;
+//   it is the kernel that computes it, so each start loads the programs once, for some milliseconds.
+// - Upgrade: the new program takes over the pinned map and, by pin(), the name, in one step. The old program lives, on
+// the
+//   same map, until the last rule that names its tag is replaced.
+// - A map of another layout has another name (bpf/shared.h) and begins empty: fill it before rules name the new
+// program.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+#include "bpf/entries.hpp"
+#include "bpf/pins.hpp"
+
+namespace sepal::bpf {
+
+struct Place {
+  std::string instance;
+  std::string bpffs = kBpffs;
+};
+
+// A compiled eBPF object (ELF) with one program of type action and one map.
+struct ObjectCode {
+  const void* bytes = nullptr;
+  size_t size = 0;
+};
+struct Code {
+  ObjectCode neighbour;
+  ObjectCode slice;
+};
+Code built_in_code();
+
+struct Program {
+  UniqueFd fd;
+  std::string name;  // as filters show it: "sepal_neigh", "sepal_slice"
+  std::array<uint8_t, 8> tag{};
+  uint32_t id = 0;  // of this very program: a filter with the same tag and another id runs an older one,
+                    // whose map nobody fills (the pins were deleted by hand)
+};
+
+class SlowPath {
+ public:
+  // Loads the programs, adopts what is pinned, pins nothing: all that `plan` needs. Without bpffs nothing is pinned.
+  static Result<SlowPath> load(const Place& place, const Code& code = built_in_code());
+
+  [[nodiscard]] const Program& neighbour() const { return neighbour_.program; }
+  [[nodiscard]] const Program& slice() const { return slice_.program; }
+  [[nodiscard]] bool is_pinned() const;
+
+  // Makes programs and maps outlive this process; removes what older versions left. Writes nothing that is there
+  // already.
+  Result<void> pin();
+
+  // What separates the maps from what is wanted. Writes nothing.
+  [[nodiscard]] Result<Changes<Neighbour>> changes(std::vector<Neighbour> wanted) const;
+  [[nodiscard]] Result<Changes<Slice>> changes(std::vector<Slice> wanted) const;
+
+  // Each returns the number of entries written or removed. put: everything wanted is there afterwards; what is not
+  // wanted stays, for rules may still lead to it (but goes early where both together would not fit). drop_stale: the
+  // rest.
+  Result<size_t> put(std::vector<Neighbour> wanted);
+  Result<size_t> put(std::vector<Slice> wanted);
+  Result<size_t> drop_stale(std::vector<Neighbour> wanted);
+  Result<size_t> drop_stale(std::vector<Slice> wanted);
+  // put, then drop_stale.
+  Result<size_t> sync_neighbours(const std::vector<Neighbour>& wanted);
+  Result<size_t> sync_slices(const std::vector<Slice>& wanted);
+
+ private:
+  struct Map {
+    UniqueFd fd;
+    std::string name;
+    uint32_t id = 0;
+    uint32_t entries_max = 0;
+    bool pinned = false;
+  };
+  struct Object {
+    Program program;
+    bool pinned = false;  // the program
+    Map map;
+  };
+  SlowPath(Pins pins, Object neighbour, Object slice)
+      : pins_(std::move(pins)), neighbour_(std::move(neighbour)), slice_(std::move(slice)) {}
+
+  static Result<Object> load_object(const Pins& pins, const ObjectCode& code);
+  template <typename Entry>
+  static Result<size_t> put_entries(const Map& map, std::vector<Entry> wanted);
+  template <typename Entry>
+  static Result<size_t> drop_stale_entries(const Map& map, std::vector<Entry> wanted);
+
+  Pins pins_;
+  Object neighbour_;
+  Object slice_;
+};
+
+// What the pinned maps hold, sorted; loads nothing. Empty when nothing is pinned.
+struct Contents {
+  std::vector<Neighbour> neighbours;
+  std::vector<Slice> slices;
+};
+Result<Contents> read_pinned(const Place& place);
+
+// Unpins everything of the instance; true when something was there. Programs that rules still name live on.
+Result<bool> remove(const Place& place);
+
+}  // namespace sepal::bpf

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR Apache-2.0) */
+/* Structs of the maps that the eBPF programs read and the agent writes. Compiled as C for the kernel and as C++ for the
+ * agent: plain types only, every size asserted. */
+#ifndef SEPAL_BPF_SHARED_H
+#define SEPAL_BPF_SHARED_H
+
+#include <linux/types.h>
+
+#ifdef __cplusplus
+#define SEPAL_STATIC_ASSERT static_assert
+#else
+#define SEPAL_STATIC_ASSERT _Static_assert
+#endif
+
+/* Maps outlive programs: a new program takes over the map that an older one left pinned under the same name, contents
+ * and all. So whoever changes a struct below, in size or in meaning, renames its map in the *.bpf.c file too
+ * (sepal_slices_2): the agent fills the new one, and the old one lives as long as rules still run the old program. */
+
+/* Bounds of what the kernel allocates, entry by entry, never at once. */
+#define SEPAL_NEIGHBOURS_MAX 65536
+#define SEPAL_SLICES_MAX 65536
+
+/* Map sepal_neighbours (LPM trie): who answers for an address. `device` and `vlan` are always matched whole;
+ * prefix_bits = 64 + (96 for IPv4) + prefix length. IPv4 addresses are v4-mapped: ::ffff:a.b.c.d. (So an IPv6 prefix of
+ * less than 96 bits that covers ::ffff:0:0/96 would answer ARP as well; only ::/0 to ::/80 do, and no link has those.)
+ */
+struct sepal_neighbour_key {
+  __u32 prefix_bits;
+  __u32 device; /* ifindex where the question arrives, host order */
+  __u16 vlan;   /* VLAN id of the question's tag, 0 untagged, host order */
+  __u16 zero;
+  __u8 address[16]; /* network byte order */
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_neighbour_key) == 28, "layout shared with the kernel");
+
+enum sepal_answer {
+  SEPAL_ANSWER_SILENT = 0,    /* the asker's own address: duplicate detection must find nobody */
+  SEPAL_ANSWER_NEIGHBOUR = 1, /* proxy for an on-link neighbour */
+  SEPAL_ANSWER_GATEWAY = 2,   /* the router itself (R flag in neighbour advertisements) */
+};
+
+struct sepal_neighbour_value {
+  __u8 answer; /* enum sepal_answer */
+  __u8 zero;
+  __u8 mac[6]; /* what is answered */
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_neighbour_value) == 8, "layout shared with the kernel");
+
+/* Map sepal_slices (LPM trie): which slice of a shared public address an ICMP id or quoted port belongs to.
+ * prefix_bits = 128 + number of leading port bits that count. */
+struct sepal_slice_key {
+  __u32 prefix_bits;
+  __u8 address[16]; /* public address, IPv4 v4-mapped, network byte order */
+  __u8 port[2];     /* echo id or quoted port, network byte order */
+  __u8 zero[2];
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_slice_key) == 24, "layout shared with the kernel");
+
+struct sepal_slice_value {
+  __u32 slice; /* goes into skb->hash, never 0 */
+};
+
+#endif
