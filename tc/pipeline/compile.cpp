@@ -1,0 +1,246 @@
+// model + facts → one sorted RuleSet. Decides which group stands in which block; what a group does is in its own file.
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <tuple>
+
+#include "base/log.hpp"
+#include "tc/pipeline/lint.hpp"
+#include "tc/pipeline/plan.hpp"
+
+namespace sepal::tc {
+namespace {
+
+void compile_port(const Plan& plan, const TenantPlan& tenant, const LocalPort& port, RuleSet& out) {
+  const bool in_hardware =
+      tenant.in_hardware() && std::all_of(tenant.peers.begin(), tenant.peers.end(),
+                                          [](const TenantPlan* peer) { return peer->in_hardware(); });
+  Block block(BlockKind::port, port.device, plan, out, !in_hardware);
+  group0_ingress(block, tenant, port);
+  group2_nat(block, tenant);
+  group3_encap(block, tenant, Routes::all);
+  group4_egress(block, tenant);
+  group5_punted(block, tenant, &port);
+  group6_port(block, tenant);
+  group7_fresh(block, tenant, Routes::all);
+  // What a route into a peer's network needs of the peer in this block.
+  for (const TenantPlan* peer : tenant.peers) {
+    group2_nat(block, *peer);
+    group3_encap(block, *peer, Routes::local_only);
+    group4_egress(block, *peer);
+    group7_fresh(block, *peer, Routes::local_only);
+  }
+}
+
+void compile_overlay(const Plan& plan, RuleSet& out) {
+  std::vector<const TenantPlan*> here;
+  for (const TenantPlan& tenant : plan.tenants) {
+    if (!tenant.ports.empty()) here.push_back(&tenant);
+  }
+  Block block(BlockKind::vxlan, plan.facts->vxlan, plan, out);
+  group1_decap(block, here);
+  for (const TenantPlan* tenant : here) {
+    group2_nat(block, *tenant);
+    group3_encap(block, *tenant, Routes::local_only);
+    group4_egress(block, *tenant);
+    group5_punted(block, *tenant, nullptr);
+    group7_fresh(block, *tenant, Routes::local_only);
+  }
+}
+
+void compile_uplink(const Plan& plan, RuleSet& out) {
+  std::vector<const TenantPlan*> here;
+  bool any_public = false;
+  for (const TenantPlan& tenant : plan.tenants) {
+    if (!tenant.tenant->vlans.empty() || !tenant.tenant->nat.empty()) here.push_back(&tenant);
+    any_public = any_public || !tenant.tenant->nat.empty();
+  }
+  Block block(BlockKind::uplink, plan.facts->uplink, plan, out);
+  group1_uplink(block, here);
+  for (const TenantPlan* tenant : here) {
+    group2_nat(block, *tenant);
+    group3_encap(block, *tenant, Routes::local_only);
+    group4_egress(block, *tenant);
+    group7_fresh(block, *tenant, Routes::local_only);
+    const bool has_vlans = !tenant->tenant->vlans.empty();
+    if (has_vlans || !tenant->in_hardware()) group5_punted(block, *tenant, nullptr);
+    if (has_vlans) group6_uplink(block, tenant);
+  }
+  if (!any_public) return;
+  group5_public(block);
+  if (plan.config->host.public_net->answer_arp) group6_uplink(block, nullptr);
+}
+
+// Sorts, gives every rule its handle (a collision takes the next free one, in match order) and its cookie.
+void finish_rules(std::vector<CompiledRule>& rules) {
+  auto place = [](const CompiledRule& r) { return std::tie(r.rule.id.device, r.rule.id.chain, r.rule.id.prio); };
+  for (CompiledRule& rule : rules) {
+    rule.rule.id.handle = match_handle(rule.rule.spec.match);
+    rule.cookie.content = content_hash(rule.rule.spec, rule.rule.id.protocol);
+  }
+  std::sort(rules.begin(), rules.end(), [&](const CompiledRule& a, const CompiledRule& b) {
+    if (place(a) != place(b)) return place(a) < place(b);
+    if (a.rule.id.handle != b.rule.id.handle) return a.rule.id.handle < b.rule.id.handle;
+    return a.rule.spec.match < b.rule.spec.match;
+  });
+  for (size_t i = 1; i < rules.size(); ++i) {
+    RuleId& id = rules[i].rule.id;
+    const RuleId& before = rules[i - 1].rule.id;
+    if (place(rules[i]) == place(rules[i - 1]) && id.handle <= before.handle) id.handle = before.handle + 1;
+  }
+}
+
+uint32_t goto_target(const Rule& rule) {
+  for (const Action& action : rule.spec.actions) {
+    const auto* gact = std::get_if<Gact>(&action.kind);
+    if (gact != nullptr && gact->verdict.control == Control::goto_chain) return gact->verdict.chain;
+  }
+  return 0;  // chain 0 is nobody's target
+}
+
+// depth of a rule = 0 without a goto, else one more than the deepest rule of the target chain. Rules are sorted by
+// device and chain; within a device the goto graph is small and acyclic (an invariant; a cycle would end here at the
+// bound, and lint names it).
+void set_depths(std::vector<CompiledRule>& rules) {
+  for (auto begin = rules.begin(); begin != rules.end();) {
+    auto end = std::find_if(begin, rules.end(),
+                            [&](const CompiledRule& r) { return r.rule.id.device != begin->rule.id.device; });
+    std::map<uint32_t, uint8_t> chain_depth;
+    bool changed = true;
+    for (unsigned round = 0; changed && round <= limits::kGotoDepthMax; ++round) {
+      changed = false;
+      for (auto rule = begin; rule != end; ++rule) {
+        const uint32_t target = goto_target(rule->rule);
+        rule->depth = target == 0 ? uint8_t{0} : static_cast<uint8_t>(chain_depth[target] + 1);
+        uint8_t& deepest = chain_depth[rule->rule.id.chain];
+        if (rule->depth > deepest) {
+          deepest = rule->depth;
+          changed = true;
+        }
+      }
+    }
+    begin = end;
+  }
+}
+
+// Who answers for which address where: guests' gateways and on-link neighbours, and our addresses on the wire.
+void add_neighbours(const Plan& plan, RuleSet& out) {
+  using Answer = NeighbourEntry::Answer;
+  const config::Host& host = plan.config->host;
+  const MacAddr uplink_mac = plan.facts->uplink_mac;
+  static const IpPrefix kGateways[] = {IpPrefix::host(IpAddr::v4(169, 254, 1, 1)), *IpPrefix::parse("fe80::1/128")};
+  std::map<std::tuple<IfIndex, Vid, IpPrefix>, NeighbourEntry> entries;
+  auto put = [&entries](IfIndex device, Vid vlan, const IpPrefix& target, Answer answer, const MacAddr& mac) {
+    entries[{device, vlan, target}] = {device, vlan, target, answer, mac};
+  };
+  for (const TenantPlan& tenant : plan.tenants) {
+    for (const LocalPort& port : tenant.ports) {
+      for (const config::Subnet& subnet : tenant.tenant->subnets) {
+        put(port.device, Vid(), subnet.prefix, Answer::neighbour, host.gateway_mac);
+      }
+      for (const IpPrefix& gateway : kGateways) put(port.device, Vid(), gateway, Answer::gateway, host.gateway_mac);
+      for (const config::Subnet& subnet : tenant.tenant->subnets) {
+        if (!subnet.gateway) continue;
+        put(port.device, Vid(), IpPrefix::host(*subnet.gateway), Answer::gateway, host.gateway_mac);
+      }
+      for (const IpPrefix& own : port.sources) put(port.device, Vid(), own, Answer::silent, MacAddr());
+      for (const config::TenantVlan& vlan : tenant.tenant->vlans) {
+        for (const IpPrefix& own : port.sources) {
+          put(plan.facts->uplink, vlan.id, own, Answer::neighbour, uplink_mac);
+        }
+      }
+    }
+    if (!host.public_net || !host.public_net->answer_arp) continue;
+    for (const config::Nat& nat : tenant.tenant->nat) {
+      put(plan.facts->uplink, host.public_net->vlan.value_or(Vid()), IpPrefix::host(nat.address), Answer::neighbour,
+          uplink_mac);
+    }
+  }
+  for (auto& [key, entry] : entries) out.neighbours.push_back(entry);
+  std::sort(out.neighbours.begin(), out.neighbours.end());
+}
+
+void add_slices(const Plan& plan, RuleSet& out) {
+  for (const TenantPlan& tenant : plan.tenants) {
+    for (const config::Nat& nat : tenant.tenant->nat) {
+      if (!nat.ports) continue;
+      for (const MaskedPort& block : split_range(*nat.ports)) {
+        uint8_t bits = 0;
+        for (uint16_t mask = block.mask; (mask & 0x8000U) != 0; mask = static_cast<uint16_t>(mask << 1U)) ++bits;
+        out.slices.push_back({nat.address, block.value, bits, slice_number(nat)});
+      }
+    }
+  }
+  std::sort(out.slices.begin(), out.slices.end());
+}
+
+#ifndef NDEBUG
+// A rule set that breaks the NIC's contract or an invariant is a fault of ours, never of the configuration.
+void assert_clean(const config::Config& config, const Facts& facts, const RuleSet& rules) {
+  bool clean = true;
+  for (const LintFinding& finding : lint(rules.rules, lint_context(config, facts, rules.zones))) {
+    if (finding.informative) continue;
+    log::error("lint", to_string(finding));
+    clean = false;
+  }
+  if (!clean) std::abort();
+}
+#endif
+
+}  // namespace
+
+RuleSet compile(const config::Config& config, const Facts& facts) {
+  RuleSet out;
+  Plan plan;
+  make_plan(config, facts, plan, out);
+  for (const TenantPlan& tenant : plan.tenants) {
+    for (const LocalPort& port : tenant.ports) compile_port(plan, tenant, port, out);
+  }
+  compile_overlay(plan, out);
+  compile_uplink(plan, out);
+  finish_rules(out.rules);
+  set_depths(out.rules);
+  add_neighbours(plan, out);
+  add_slices(plan, out);
+  std::sort(out.waiting.begin(), out.waiting.end());
+  std::sort(out.notes.begin(), out.notes.end());
+#ifndef NDEBUG
+  assert_clean(config, facts, out);
+#endif
+  return out;
+}
+
+std::map<Vni, Zone> allocate_zones(const config::Config& config, const Facts& facts) {
+  std::map<Vni, Zone> zones;
+  std::set<Zone> used;
+  // A zone of a tenant that is going stays taken until its rules are gone: its connections still stand in it.
+  for (const auto& [vni, zone] : facts.zones) used.insert(zone);
+  std::set<Zone> given{Zone()};  // 0 is the host's own
+  for (const config::Tenant& tenant : config.tenants) {
+    auto known = facts.zones.find(tenant.vni);
+    if (known != facts.zones.end() && known->second.value() <= limits::kTenantZoneMax &&
+        given.insert(known->second).second) zones[tenant.vni] = known->second;
+  }
+  uint16_t next = 1;
+  for (const config::Tenant& tenant : config.tenants) {
+    if (zones.contains(tenant.vni)) continue;
+    while (used.contains(Zone(next))) ++next;
+    zones[tenant.vni] = Zone(next++);
+  }
+  return zones;
+}
+
+std::vector<MaskedPort> split_range(PortRange range) {
+  std::vector<MaskedPort> blocks;
+  uint32_t at = range.first;
+  const uint32_t end = uint32_t{range.last} + 1;
+  while (at < end) {
+    uint32_t size = at == 0 ? 0x10000U : at & (~at + 1);  // the largest block that may begin here …
+    while (at + size > end) size >>= 1U;                  // … and still fits
+    blocks.push_back({static_cast<uint16_t>(at), static_cast<uint16_t>(0x10000U - size)});
+    at += size;
+  }
+  return blocks;
+}
+
+}  // namespace sepal::tc

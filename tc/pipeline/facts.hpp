@@ -1,0 +1,44 @@
+// What compile must know of the running kernel, as values: who exists, under which number. The agent gathers it; tests
+// make it up.
+#pragma once
+
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/net_types.hpp"
+
+namespace sepal::tc {
+
+// (tenant name, port name)
+struct PortKey {
+  std::string tenant;
+  std::string port;
+  auto operator<=>(const PortKey&) const = default;
+};
+
+struct BpfProgram {
+  std::string name;               // as loaded: "sepal_neigh", "sepal_slice"
+  std::array<uint8_t, 8> tag{};
+  auto operator<=>(const BpfProgram&) const = default;
+};
+
+struct Facts {
+  IfIndex uplink;                          // 0: missing (the agent refuses before compile)
+  IfIndex vxlan;
+  MacAddr uplink_mac;                      // what we call ourselves towards a wire
+  std::map<PortKey, IfIndex> ports;        // a port that is missing here is `waiting`: nothing is compiled for it
+  std::optional<MacAddr> public_gateway4;  // config's gateway_mac or the neighbour table's answer; none: public routes
+  std::optional<MacAddr> public_gateway6;  // of that family wait
+  std::set<Vid> host_vlans;                // VLANs with a VLAN device of the host on the uplink: their frames pass
+  std::map<Vni, Zone> zones;               // zones already in use, read back from our rules' cookies
+  BpfProgram answer_neighbour;             // group 6: ARP and neighbour solicitations
+  BpfProgram choose_slice;                 // lane 1 group 5: ICMP id → slice number in skb->hash
+  uint16_t instance = 0;                   // instance_hash(instance name)
+  bool operator==(const Facts&) const = default;
+};
+
+}  // namespace sepal::tc

@@ -1,0 +1,49 @@
+// Group 0, shared ingress: chain 0 of every guest's representor.
+// Arrives: whatever the guest sends. Matched: questions for the guest services (ARP, ND) behind a token bucket, packets
+// that must not reach conntrack or routing as they are (fragments, expiring TTL), and the guest's own MAC with one of
+// its own addresses. Left on the packet: the connection of the tenant's zone, already translated when it has a
+// translation. A miss is a spoofed, tagged or foreign frame: counted and dropped.
+#include "tc/pipeline/plan.hpp"
+
+namespace sepal::tc {
+namespace {
+
+// One priority for one protocol: tagged frames then match nothing but the last rule, in software as in hardware.
+constexpr uint16_t kPrioArp = 1;
+constexpr uint16_t kPrioNd = 2;
+constexpr uint16_t kPrioPunt[] = {3, 4};    // by family
+constexpr uint16_t kPrioSource[] = {5, 6};  // by family
+
+// Router and neighbour solicitations, neighbour advertisements: what an honest guest sends.
+constexpr uint8_t kNdTypes[] = {133, 135, 136};
+
+}  // namespace
+
+void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& port) {
+  const uint32_t rate = block.plan().config->host.limits.arp_nd_per_second;
+  const Tag tag{Group::ingress, tenant.vni, port.port->where};
+  const uint32_t services = block.chain(Group::services, tenant.vni);
+
+  block.add(0, kPrioArp, kEthArp, Match().eth_type(kEthArp), {police_packets(rate, rate), goto_chain(services)}, tag);
+  for (uint8_t type : kNdTypes) {
+    block.add(0, kPrioNd, kEthIpv6, ip_protocol(Family::ipv6, kProtoIcmpv6).set(Key::icmp_type, type),
+              {police_packets(rate, rate), goto_chain(services)}, tag);
+  }
+  for (Family family : kFamilies) {
+    const auto index = static_cast<size_t>(family);
+    const uint32_t punted = block.chain(Group::punted, tenant.vni);
+    block.add(0, kPrioPunt[index], eth_of(family), fragments(family), {goto_chain(punted)}, tag);
+    block.add(0, kPrioPunt[index], eth_of(family), expiring_ttl(family), {goto_chain(punted)}, tag);
+  }
+  for (const IpPrefix& source : port.sources) {
+    const Family family = source.family();
+    block.add(0, kPrioSource[static_cast<size_t>(family)], eth_of(family),
+              Match().mac(Key::src_mac, port.port->mac).eth_type(eth_of(family)).ip(Key::src_ip4, source),
+              block.enter(tenant), tag);
+  }
+  Tag last = tag;
+  last.drop = DropReason::spoofed;
+  block.add(0, kPrioLast, kEthAll, Match(), {drop()}, last);
+}
+
+}  // namespace sepal::tc

@@ -1,0 +1,53 @@
+// Group 2, NAT and connection state: one chain for each VNI in every block.
+// Arrives: packets that have been through `ct zone Z nat`; known connections are already translated. Matched: the state.
+// Left on the packet: nothing new. A miss (no state at all) is counted and dropped.
+//
+// The hardware may hold the two rules that lead known connections on; everything else misses there and comes up to
+// software. act_ct does not translate on lookup a packet in state NEW, nor an error in the connection's original direction
+// (the guest's own "port unreachable"): both are led through `ct commit nat` again, which applies the mapping that the
+// connection has. The first of these rules stands in software before a worse one in hardware on purpose: hardware never
+// needs it, its connection table translates.
+#include "tc/pipeline/plan.hpp"
+
+namespace sepal::tc {
+
+void group2_nat(Block& block, const TenantPlan& tenant) {
+  const uint32_t chain = block.chain(Group::nat, tenant.vni);
+  const uint32_t encap = block.chain(Group::encap, tenant.vni);
+  const Tag hardware{Group::nat, tenant.vni, tenant.tenant->where};
+  Tag software = hardware;
+  software.skip_hw = true;
+
+  for (Family family : kFamilies) {
+    block.add(chain, 1, kEthAll, block.inner(tenant.vni).eth_type(eth_of(family)).ct_state(kCtTrk | kCtEst),
+              {goto_chain(encap)}, hardware);
+  }
+  if (block.kind() == BlockKind::port && tenant.translates()) {
+    const std::vector<Action> translate{ct_commit_snat(tenant.zone, {}, {}, 0, 0), goto_chain(encap)};
+    block.add(chain, 2, kEthAll,
+              Match().ct_state(kCtTrk | kCtNew).set(Key::ct_mark, kMarkTranslated, kMarkTranslated), translate,
+              software);
+    block.add(chain, 4, kEthAll,
+              Match().ct_state(kCtTrk | kCtRel, kCtRpl).set(Key::ct_mark, kMarkTranslated, kMarkTranslated), translate,
+              software);
+  }
+  for (Family family : kFamilies) {
+    block.add(chain, 3, kEthAll,
+              block.inner(tenant.vni)
+                  .eth_type(eth_of(family))
+                  .ct_state(kCtTrk | kCtNew)
+                  .set(Key::ct_mark, kMarkCommitted, kMarkCommitted),
+              {goto_chain(encap)}, hardware);
+  }
+  block.add(chain, 5, kEthAll, Match().ct_state(kCtTrk | kCtRel), {goto_chain(encap)}, software);
+  Tag invalid = software;
+  invalid.drop = DropReason::invalid;
+  block.add(chain, 6, kEthAll, Match().ct_state(kCtTrk | kCtInv), {drop()}, invalid);
+  block.add(chain, 7, kEthAll, Match().ct_state(kCtTrk | kCtNew), {goto_chain(block.chain(Group::fresh, tenant.vni))},
+            software);
+  Tag last = software;
+  last.drop = DropReason::untracked;
+  block.add(chain, kPrioLast, kEthAll, Match(), {drop()}, last);
+}
+
+}  // namespace sepal::tc

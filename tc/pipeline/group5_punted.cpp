@@ -1,0 +1,89 @@
+// Group 5, punted before conntrack: software only.
+// Arrives: fragments and packets whose TTL ends here. Matched: for fragments the port's anti-spoofing once more, then
+// `ct` reassembles them and they go on whole through group 2 (act_mirred cuts them again on the way out). Expired TTLs
+// are counted and dropped. Of a tenant whose zone a NIC cannot restore, everything from a wire comes here and is tracked.
+// A miss is what anti-spoofing or reassembly left over: counted and dropped.
+//
+// On the public side (lane 1, VNI slot 0) the tenant is not known yet: fragments carry no ports, ICMP never does.
+// Fragments are reassembled in a zone of their own and then chosen by slice (group 1 of slot 0); for ICMP a program
+// reads the echo id, or the port quoted in an error, and leaves the slice's number as the packet's hash, which group 7
+// of slot 0 matches.
+#include "tc/pipeline/plan.hpp"
+
+namespace sepal::tc {
+namespace {
+
+void add_expired(Block& block, uint32_t chain, Vni vni, const config::Location& where) {
+  const Tag tag{Group::punted, vni, where, DropReason::ttl_expired, true};
+  for (Family family : kFamilies) block.add(chain, 1, kEthAll, expiring_ttl(family), {drop()}, tag);
+}
+
+}  // namespace
+
+void group5_punted(Block& block, const TenantPlan& tenant, const LocalPort* from) {
+  const uint32_t chain = block.chain(Group::punted, tenant.vni);
+  const std::vector<Action> track{ct_lookup(tenant.zone), goto_chain(block.chain(Group::nat, tenant.vni))};
+  Tag tag{Group::punted, tenant.vni, from != nullptr ? from->port->where : tenant.tenant->where};
+  tag.skip_hw = true;
+
+  add_expired(block, chain, tenant.vni, tag.where);
+  if (from != nullptr) {
+    for (const IpPrefix& source : from->sources) {
+      block.add(chain, 2, kEthAll,
+                fragments(source.family()).mac(Key::src_mac, from->port->mac).ip(Key::src_ip4, source), track, tag);
+    }
+  } else {
+    for (Family family : kFamilies) {
+      block.add(chain, 2, kEthAll, fragments(family), track, tag);
+      if (!tenant.in_hardware()) block.add(chain, 3, kEthAll, Match().eth_type(eth_of(family)), track, tag);
+    }
+  }
+  tag.drop = DropReason::bad_fragment;
+  block.add(chain, kPrioLast, kEthAll, Match(), {drop()}, tag);
+}
+
+void group5_public(Block& block) {
+  const uint32_t punted = block.chain(Group::punted, Vni());
+  const uint32_t by_port = block.chain(Group::decap, Vni());
+  const uint32_t by_slice = block.chain(Group::fresh, Vni());
+  const config::Location where = block.plan().config->host.public_net->where;
+  Tag tag{Group::punted, Vni(), where};
+  tag.skip_hw = true;
+
+  add_expired(block, punted, Vni(), where);
+  Tag outside = tag;
+  outside.drop = DropReason::outside_slice;
+  // Fragments come first: once whole, the rest of this group is done in by_port's chain, where an address that is one
+  // tenant's alone (2) stands before ICMP (3), which has no port, and the slices (4).
+  for (Family family : kFamilies) {
+    block.add(punted, 2, kEthAll, fragments(family), {ct_lookup(Zone(limits::kZoneReassembly)), goto_chain(by_port)},
+              tag);
+    for (uint32_t chain : {punted, by_port}) {
+      block.add(chain, 3, kEthAll, ip_protocol(family, icmp_of(family)),
+                {bpf(block.facts().choose_slice.name, block.facts().choose_slice.tag, Control::drop),
+                 goto_chain(by_slice)},
+                tag);
+    }
+  }
+  Tag last = tag;
+  last.drop = DropReason::bad_fragment;
+  block.add(punted, kPrioLast, kEthAll, Match(), {drop()}, last);
+
+  for (const TenantPlan& tenant : block.plan().tenants) {
+    const std::vector<Action> track{ct_lookup(tenant.zone), goto_chain(block.chain(Group::nat, tenant.vni))};
+    for (const config::Nat& nat : tenant.tenant->nat) {
+      Tag to_tenant{Group::punted, tenant.vni, nat.where};
+      to_tenant.skip_hw = true;
+      for (const Match& match : public_slice_matches(nat)) {
+        block.add(by_port, nat.ports ? 4 : 2, kEthAll, match, track, to_tenant);
+      }
+      if (!nat.ports) continue;
+      block.add(by_slice, 1, kEthAll, Match().eth_type(eth_of(nat.address.family)).set(Key::hash, slice_number(nat)),
+                track, to_tenant);
+    }
+  }
+  block.add(by_port, kPrioLast, kEthAll, Match(), {drop()}, outside);
+  block.add(by_slice, kPrioLast, kEthAll, Match(), {drop()}, outside);
+}
+
+}  // namespace sepal::tc

@@ -1,0 +1,46 @@
+// Group 6, guest services: software only, ends here.
+// Arrives: ARP and neighbour solicitations of guests (behind their token bucket) and of the wire. Matched: the two kinds
+// of question; a program answers in place from the map of neighbours and the redirect beside it sends the answer back
+// where the question came from. What it does not answer falls to the action's default: dropped on a guest's port and on
+// a tenant VLAN, passed to the host on the public side, which has addresses of its own there. A miss drops, or passes,
+// alike.
+#include "tc/pipeline/plan.hpp"
+
+namespace sepal::tc {
+namespace {
+
+void add_services(Block& block, Vni vni, const config::Location& where, Control unanswered) {
+  const uint32_t chain = block.chain(Group::services, vni);
+  const BpfProgram& program = block.facts().answer_neighbour;
+  Tag tag{Group::services, vni, where};
+  tag.skip_hw = true;
+  const std::vector<Action> answer{bpf(program.name, program.tag, unanswered), redirect(block.device())};
+  // On the uplink the question may still wear its tag, and then its eth_type is the tag's. The chain that leads here
+  // has looked already, so the last protocol that can be neither ARP nor IPv6 is a tagged one.
+  if (block.kind() == BlockKind::uplink) {
+    block.add(chain, 1, kEthAll, Match(), answer, tag);
+    return;
+  }
+  block.add(chain, 1, kEthAll, Match().eth_type(kEthArp), answer, tag);
+  block.add(chain, 1, kEthAll, ip_protocol(Family::ipv6, kProtoIcmpv6).set(Key::icmp_type, kNdSolicitation), answer,
+            tag);
+  Tag last = tag;
+  last.drop = DropReason::not_answered;
+  block.add(chain, kPrioLast, kEthAll, Match(), {drop()}, last);
+}
+
+}  // namespace
+
+void group6_port(Block& block, const TenantPlan& tenant) {
+  add_services(block, tenant.vni, tenant.tenant->where, Control::drop);
+}
+
+void group6_uplink(Block& block, const TenantPlan* tenant) {
+  if (tenant != nullptr) {
+    add_services(block, tenant->vni, tenant->tenant->where, Control::drop);
+  } else {
+    add_services(block, Vni(), block.plan().config->host.public_net->where, Control::pass);
+  }
+}
+
+}  // namespace sepal::tc

@@ -1,0 +1,85 @@
+// Group 7, new connections: software only, one chain for each VNI in every block.
+// Arrives: packets in state NEW that no connection has been committed for. Matched: TCP that does not begin with SYN
+// drops (else a connection that was deleted would come back by itself); then the destination, longest prefix first: what
+// has no route drops before any state exists. Left on the packet: a committed connection, marked so, with its
+// translation where the route leads to the public side and the source stands in `nat`. A miss drops and is counted.
+//
+// Only what differs stands here: the tenant's own subnets are one entry each, whoever of their addresses is where; an
+// absent address within them costs a connection entry and drops in group 3.
+#include "tc/pipeline/plan.hpp"
+
+namespace sepal::tc {
+namespace {
+
+constexpr uint16_t kPrioNever = 1;
+constexpr uint16_t kPrioPrefix = 2;  // two for each length: with the source, and without
+constexpr uint16_t kTcpSyn = 0x02;
+
+}  // namespace
+
+void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
+  const uint32_t chain = block.chain(Group::fresh, tenant.vni);
+  const uint32_t encap = block.chain(Group::encap, tenant.vni);
+  Tag tag{Group::fresh, tenant.vni, tenant.tenant->where};
+  tag.skip_hw = true;
+  auto dropped = [&tag](DropReason reason) {
+    Tag copy = tag;
+    copy.drop = reason;
+    return copy;
+  };
+
+  for (Family family : kFamilies) {
+    block.add(chain, kPrioNever, kEthAll, ip_protocol(family, kProtoTcp).set(Key::tcp_flags, 0, kTcpSyn), {drop()},
+              dropped(DropReason::no_syn));
+  }
+  // From outside nobody begins anything with a public address that translates, whatever prefix a port may claim.
+  if (block.lane() == Lane::uplink) {
+    std::set<IpAddr> addresses;
+    for (const config::Nat& nat : tenant.tenant->nat) addresses.insert(nat.address);
+    for (const IpAddr& address : addresses) {
+      block.add(chain, kPrioNever, kEthAll,
+                Match().eth_type(eth_of(address.family)).ip(Key::dst_ip4, IpPrefix::host(address)), {drop()},
+                dropped(DropReason::unpublished));
+    }
+  }
+  for (const DestinationClass& destination : classify(tenant, routes)) {
+    tag.where = destination.where;
+    const Family family = destination.to.family();
+    const uint16_t prio = prefix_prio(destination.to, kPrioPrefix, 2);
+    const Match match = Match().eth_type(eth_of(family)).ip(Key::dst_ip4, destination.to);
+    switch (destination.kind) {
+      case DestinationClass::Kind::plain:
+        block.add(chain, prio, kEthAll, match,
+                  {ct_commit(tenant.zone, kMarkCommitted, kMarkCommitted), goto_chain(encap)}, tag);
+        break;
+      case DestinationClass::Kind::open:
+        for (const config::Nat& nat : tenant.tenant->nat) {
+          if (nat.from.family() != family) continue;
+          constexpr uint32_t kMark = kMarkCommitted | kMarkTranslated;
+          Tag by_nat = tag;
+          by_nat.where = nat.where;
+          const Match from = Match(match).ip(Key::src_ip4, nat.from);
+          const std::vector<Action> translate{ct_commit_snat(tenant.zone, nat.address, nat.ports, kMark, kMark),
+                                              goto_chain(encap)};
+          if (!nat.ports) {
+            block.add(chain, prio, kEthAll, from, translate, by_nat);
+            continue;
+          }
+          // A slice is a share of ports: what has none could not find its way back.
+          for (uint8_t protocol : {kProtoTcp, kProtoUdp, icmp_of(family)}) {
+            block.add(chain, prio, kEthAll, Match(from).set(Key::ip_proto, protocol), translate, by_nat);
+          }
+        }
+        block.add(chain, static_cast<uint16_t>(prio + 1), kEthAll, match, {drop()}, dropped(DropReason::no_nat));
+        break;
+      case DestinationClass::Kind::drop:
+        block.add(chain, prio, kEthAll, match, {drop()}, dropped(destination.reason));
+        break;
+    }
+  }
+  tag.where = tenant.tenant->where;
+  block.add(chain, kPrioLast, kEthAll, Match(), {drop()},
+            dropped(block.lane() == Lane::uplink ? DropReason::unpublished : DropReason::no_route));
+}
+
+}  // namespace sepal::tc

@@ -1,0 +1,131 @@
+// The pipeline in one picture: groups as tc chains. Who changes a group changes this header, its groupN_*.cpp and the
+// row in docs/reference/pipeline.md.
+//
+//   chain = lane << 27 | group << 24 | vni          lane 0: from a guest or the overlay; lane 1: from the uplink itself
+//
+//   port block                 vxlan block                 uplink block
+//   g0 ingress ──┐             g1 decap ──┐                g1 uplink ──┐  (lane 1 from here on)
+//     │ │ └ct──▶ g2 NAT          └ct──▶ g2 ──▶ …             └ct──▶ g2 ──▶ …
+//     │ └frag,ttl▶ g5 ─ct▶ g2        est,rel,committed ▶ g3 encap ──▶ g4 egress ──▶ representor
+//     └arp,nd───▶ g6 services        new ▶ g7 commit ─▶ g3   └──▶ tunnel, VLAN, public, drop, (peer: ct ▶ its g2)
+//
+// Each groupN_*.cpp is one pure function that adds that group's rules for one block and says in its header comment what
+// arrives, what is matched, what is left on the packet for later groups, and what a miss does.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/net_types.hpp"
+#include "config/model.hpp"
+#include "tc/pipeline/facts.hpp"
+#include "tc/rule/rule.hpp"
+
+namespace sepal::tc {
+
+enum class Group : uint8_t { ingress = 0, decap = 1, nat = 2, encap = 3, egress = 4, punted = 5, services = 6, fresh = 7 };
+enum class Lane : uint8_t { guest = 0, uplink = 1 };
+
+struct ChainId {
+  Lane lane = Lane::guest;
+  Group group = Group::ingress;
+  Vni vni;  // 0 in lane 1: traffic of the public side whose tenant is not chosen yet
+  auto operator<=>(const ChainId&) const = default;
+};
+constexpr uint32_t chain_number(Lane lane, Group group, Vni vni) {
+  return static_cast<uint32_t>(lane) << 27U | static_cast<uint32_t>(group) << 24U | vni.value();
+}
+// Chain 0 is lane 0, group 0, VNI 0: what the first rule of every block sees; the block tells g0 from g1.
+constexpr ChainId parse_chain(uint32_t chain) {
+  return {static_cast<Lane>(chain >> 27U & 1U), static_cast<Group>(chain >> 24U & 7U), Vni(chain & 0xffffffU)};
+}
+std::string to_string(const ChainId& chain);  // "g2 vni 100", lane 1: "uplink g2 vni 100"
+
+enum class BlockKind : uint8_t { port, vxlan, uplink };
+
+// Why a final rule drops: the vocabulary of docs/reference/pipeline.md and of `sepalctl show`.
+enum class DropReason : uint8_t {
+  none,
+  spoofed,          // g0: not the port's own MAC and address (also: tagged frames, other protocols)
+  unknown_vni,      // g1 vxlan: no such tenant here
+  unknown_vlan,     // g1 uplink: a tag nobody owns
+  outside_slice,    // g1 uplink: a public address of ours, but a port outside every slice
+  invalid,          // g2: conntrack says so
+  untracked,        // g2: no verdict from conntrack
+  blackhole,        // g3: the route says so
+  no_route,         // g3, g7
+  waiting,          // g3, g7: the route's port has no device yet, or the public gateway's MAC is not known yet
+  hairpin,          // g3: the destination is the port it came from
+  unknown_mac,      // g4: no such port
+  ttl_expired,      // g5
+  bad_fragment,     // g5: what is left after reassembly
+  not_answered,     // g6: a question that is not ours to answer
+  no_syn,           // g7: TCP that does not begin with SYN
+  no_nat,           // g7: to the public side without an entry in `nat`
+  unpublished,      // lane 1 g7: new from outside without a published service
+};
+std::string_view to_string(DropReason reason);
+
+// What a rule is for: which tenant's object made it. Not part of the rule in the kernel; `show` prints it, errors name
+// it. Group and VNI follow from the chain, except chain 0, where `vni` tells.
+struct Origin {
+  BlockKind block = BlockKind::port;
+  Group group = Group::ingress;
+  Vni vni;                       // 0: no single tenant's (host)
+  DropReason drop = DropReason::none;
+  config::Location where;        // the object in YAML that made the rule; line 0: the pipeline itself
+  bool operator==(const Origin&) const = default;
+};
+
+struct CompiledRule {
+  Rule rule;       // complete: handle set, collision-free within (device, chain, prio)
+  Cookie cookie;   // content hash over spec and protocol, the tenant's zone
+  Origin origin;
+  uint8_t depth = 0;  // longest goto path from here to a leaf: rules are added by ascending and removed by descending depth
+  bool operator==(const CompiledRule&) const = default;
+};
+
+// An entry the eBPF objects need, beside the rules: see bpf/shared.h for the maps.
+struct NeighbourEntry {  // map sepal_neighbours
+  IfIndex device;        // where the question arrives
+  Vid vlan;              // 0: untagged
+  IpPrefix target;       // IPv4 or IPv6
+  enum class Answer : uint8_t { silent, neighbour, gateway } answer = Answer::silent;  // silent: the asker's own
+  MacAddr mac;           // what is answered
+  auto operator<=>(const NeighbourEntry&) const = default;
+};
+struct SliceEntry {      // map sepal_slices
+  IpAddr address;        // public, shared
+  uint16_t port = 0;     // first of an aligned power-of-two range, host order
+  uint8_t port_bits = 16;  // how many leading bits of the port count
+  uint32_t slice = 0;    // number the `hash` rules match, never 0
+  auto operator<=>(const SliceEntry&) const = default;
+};
+
+struct RuleSet {
+  std::vector<CompiledRule> rules;          // sorted by (device, chain, prio, handle); ids are unique
+  std::vector<NeighbourEntry> neighbours;   // sorted
+  std::vector<SliceEntry> slices;           // sorted
+  std::map<Vni, Zone> zones;                // of every tenant compiled
+  std::vector<PortKey> waiting;             // ports whose device is not there, sorted
+  std::vector<std::string> notes;           // other things that wait or differ, one line each, sorted ("public IPv4 gateway's MAC unknown: …")
+  bool operator==(const RuleSet&) const = default;
+};
+
+// Compiles everything. Pure: same config and facts, same result. `config` must be valid (config::validate).
+RuleSet compile(const config::Config& config, const Facts& facts);
+
+// Zones for all tenants: those in facts.zones are kept, the others get the lowest free number in VNI order.
+std::map<Vni, Zone> allocate_zones(const config::Config& config, const Facts& facts);
+
+// A range of ports as aligned power-of-two blocks, each (value, mask): what hardware matches. At most 30 blocks.
+struct MaskedPort {
+  uint16_t value = 0;
+  uint16_t mask = 0;
+  auto operator<=>(const MaskedPort&) const = default;
+};
+std::vector<MaskedPort> split_range(PortRange range);
+
+}  // namespace sepal::tc

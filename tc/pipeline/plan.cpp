@@ -1,0 +1,308 @@
+// Resolves the configuration against the facts: ports to devices, routes to targets, zones, classes of destinations.
+#include "tc/pipeline/plan.hpp"
+
+#include <algorithm>
+#include <variant>
+
+namespace sepal::tc {
+namespace {
+
+std::vector<IpPrefix> sources_of(const config::Port& port) {
+  std::vector<IpPrefix> sources;
+  for (const IpAddr& address : port.addresses) sources.push_back(IpPrefix::host(address));
+  for (const IpPrefix& prefix : port.prefixes) sources.push_back(prefix);
+  return sources;
+}
+
+std::optional<uint32_t> port_index(const TenantPlan& tenant, const std::string& name) {
+  for (uint32_t i = 0; i < tenant.ports.size(); ++i) {
+    if (tenant.ports[i].port->name == name) return i;
+  }
+  return std::nullopt;
+}
+
+// Turns a route's `via` into a target; std::visit's overloads in one place.
+class Resolver {
+ public:
+  Resolver(Plan& plan, const TenantPlan& tenant, const config::Route& route)
+      : plan_(plan), tenant_(tenant), route_(route) {}
+
+  Target operator()(const config::ViaVtep& via) const {
+    Target target = make(Target::Kind::vtep);
+    target.vtep = via.address;
+    target.key = route_.vni.value_or(tenant_.vni);
+    return target;
+  }
+  Target operator()(const config::ViaPort& via) const {
+    if (route_.vni && *route_.vni != tenant_.vni) {
+      Target target = make(Target::Kind::waiting);
+      for (const TenantPlan& peer : plan_.tenants) {
+        if (peer.vni != *route_.vni || !port_index(peer, via.port)) continue;
+        target.kind = Target::Kind::peer;
+        target.peer = &peer;
+      }
+      return target;
+    }
+    auto index = port_index(tenant_, via.port);
+    Target target = make(index ? Target::Kind::local : Target::Kind::waiting);
+    target.own = true;
+    target.port = index.value_or(0);
+    return target;
+  }
+  Target operator()(const config::ViaVlan& via) const {
+    Target target = make(Target::Kind::vlan);
+    target.vlan = via.vlan;
+    for (const config::TenantVlan& vlan : tenant_.tenant->vlans) {
+      if (vlan.id == via.vlan) target.mac = vlan.gateway_mac;
+    }
+    return target;
+  }
+  Target operator()(const config::ViaPublic&) const {
+    const Facts& facts = *plan_.facts;
+    const auto& mac = route_.to.family() == Family::ipv4 ? facts.public_gateway4 : facts.public_gateway6;
+    Target target = make(mac ? Target::Kind::open : Target::Kind::waiting);
+    if (mac) target.mac = *mac;
+    const auto& public_net = plan_.config->host.public_net;
+    if (public_net && public_net->vlan) target.vlan = *public_net->vlan;
+    return target;
+  }
+  Target operator()(const config::ViaBlackhole&) const { return make(Target::Kind::blackhole); }
+
+ private:
+  [[nodiscard]] Target make(Target::Kind kind) const {
+    Target target;
+    target.to = route_.to;
+    target.kind = kind;
+    target.where = route_.where;
+    return target;
+  }
+
+  Plan& plan_;
+  const TenantPlan& tenant_;
+  const config::Route& route_;
+};
+
+void add_ports(const config::Tenant& tenant, const Facts& facts, TenantPlan& plan, RuleSet& out) {
+  for (const config::Port& port : tenant.ports) {
+    const PortKey key{tenant.name, port.name};
+    auto found = facts.ports.find(key);
+    if (found == facts.ports.end()) {
+      out.waiting.push_back(key);
+    } else {
+      plan.ports.push_back({&port, found->second, sources_of(port)});
+    }
+  }
+}
+
+void add_targets(Plan& plan, TenantPlan& tenant) {
+  std::map<IpPrefix, Target> targets;
+  // A port's own addresses: here, or waiting (then they must not leak out of a wider route).
+  for (const config::Port& port : tenant.tenant->ports) {
+    auto index = port_index(tenant, port.name);
+    for (const IpPrefix& source : sources_of(port)) {
+      Target target;
+      target.to = source;
+      target.kind = index ? Target::Kind::local : Target::Kind::waiting;
+      target.own = true;
+      target.port = index.value_or(0);
+      target.where = port.where;
+      targets[source] = target;
+    }
+  }
+  for (const config::Route& route : tenant.tenant->routes) {
+    Target target = std::visit(Resolver(plan, tenant, route), route.via);
+    if (target.peer != nullptr) tenant.peers.push_back(target.peer);
+    targets[route.to] = target;
+  }
+  // A subnet is on the tenant's own link: what is not there must not follow a wider route to somewhere else.
+  for (const config::Subnet& subnet : tenant.tenant->subnets) {
+    Target target;
+    target.to = subnet.prefix;
+    target.kind = Target::Kind::absent;
+    target.where = subnet.where;
+    targets.emplace(subnet.prefix, target);
+  }
+  for (auto& [prefix, target] : targets) tenant.targets.push_back(target);
+  auto by_vni = [](const TenantPlan* a, const TenantPlan* b) { return a->vni < b->vni; };
+  std::sort(tenant.peers.begin(), tenant.peers.end(), by_vni);
+  tenant.peers.erase(std::unique(tenant.peers.begin(), tenant.peers.end()), tenant.peers.end());
+}
+
+void note_beyond_nic(const TenantPlan& tenant, RuleSet& out) {
+  if (tenant.in_hardware()) return;
+  out.notes.push_back("tenant " + tenant.tenant->name + ": conntrack zone " + std::to_string(tenant.zone.value()) +
+                      " is beyond the " + std::to_string(limits::kOffloadZoneMax) +
+                      " a NIC can restore; its packets stay in software");
+}
+
+void note_missing_gateway(const config::Config& config, const Facts& facts, RuleSet& out) {
+  if (!config.host.public_net) return;
+  for (const IpAddr& gateway : config.host.public_net->gateways) {
+    if (gateway.is_v4() ? facts.public_gateway4.has_value() : facts.public_gateway6.has_value()) continue;
+    out.notes.push_back("public gateway " + gateway.to_string() +
+                        ": MAC address not known yet; routes via public wait (give public.gateway_mac to not depend "
+                        "on the neighbour table)");
+  }
+}
+
+// Entries sorted by prefix (address, then length); an entry's nearest cover is the longest earlier one that contains
+// it, kept on a stack. `same` says that entry and cover mean the same, so that the entry may go.
+template <typename Entry, typename Same, typename IsDefault>
+std::vector<Entry> reduce(std::vector<Entry> entries, const Same& same, const IsDefault& is_default) {
+  std::vector<Entry> kept;
+  std::vector<Entry> covers;
+  for (Entry& entry : entries) {
+    while (!covers.empty() && !covers.back().to.contains(entry.to)) covers.pop_back();
+    const bool redundant = covers.empty() ? is_default(entry) : same(covers.back(), entry);
+    covers.push_back(entry);
+    if (!redundant) kept.push_back(std::move(entry));
+  }
+  return kept;
+}
+
+}  // namespace
+
+void make_plan(const config::Config& config, const Facts& facts, Plan& plan, RuleSet& out) {
+  plan.config = &config;
+  plan.facts = &facts;
+  plan.overlay_mac = config.host.gateway_mac;
+  plan.overlay_mac.bytes[5] ^= 1U;  // some hardware distrusts frames whose source is their destination
+  out.zones = allocate_zones(config, facts);
+  plan.tenants.reserve(config.tenants.size());
+  for (const config::Tenant& tenant : config.tenants) {
+    TenantPlan& added = plan.tenants.emplace_back();
+    added.tenant = &tenant;
+    added.vni = tenant.vni;
+    added.zone = out.zones.at(tenant.vni);
+    add_ports(tenant, facts, added, out);
+    note_beyond_nic(added, out);
+    for (const config::Nat& nat : tenant.nat) {
+      if (nat.ports) plan.shared_public.insert(nat.address);
+    }
+  }
+  for (TenantPlan& tenant : plan.tenants) add_targets(plan, tenant);
+  note_missing_gateway(config, facts, out);
+}
+
+void Block::add(uint32_t chain, uint16_t prio, uint16_t protocol, Match match, std::vector<Action> actions,
+                const Tag& tag) {
+  CompiledRule& added = out_.rules.emplace_back();
+  added.rule.id = {device_, chain, prio, protocol, 0};
+  added.origin = {kind_, tag.group, tag.vni, tag.drop, tag.where};
+  if (auto zone = out_.zones.find(tag.vni); zone != out_.zones.end()) added.cookie.zone = zone->second;
+  added.cookie.instance = facts().instance;
+  // The unit that leaves hardware is a port's whole block; in the others it is a VNI, behind the shared chain 0.
+  const bool beyond_nic = chain != 0 && added.cookie.zone.value() > limits::kOffloadZoneMax;
+  added.rule.spec = {std::move(match), std::move(actions), tag.skip_hw || software_only_ || beyond_nic};
+}
+
+std::vector<Action> Block::enter(const TenantPlan& tenant) const {
+  if (!tenant.in_hardware() && kind_ != BlockKind::port) return {goto_chain(chain(Group::punted, tenant.vni))};
+  return {ct_lookup(tenant.zone), goto_chain(chain(Group::nat, tenant.vni))};
+}
+
+Match Block::inner(Vni vni) const {
+  Match match;
+  if (kind_ != BlockKind::vxlan) return match;
+  const config::Host& host = plan_.config->host;
+  if (vni != Vni()) match.set(Key::enc_key_id, vni.value());
+  match.ip(Key::enc_dst_ip4, IpPrefix::host(host.underlay.address)).set(Key::enc_dst_port, host.vxlan.port);
+  return match;
+}
+
+uint16_t prefix_prio(const IpPrefix& prefix, uint16_t base, uint16_t stride) {
+  return static_cast<uint16_t>(base + stride * (prefix.address.bits() - prefix.length));
+}
+
+std::vector<DestinationClass> classify(const TenantPlan& tenant, Routes routes) {
+  using Kind = DestinationClass::Kind;
+  struct Entry : DestinationClass {
+    bool neighbour = false;  // an address of a subnet
+  };
+  std::map<IpPrefix, Entry> classes;
+  for (const config::Subnet& subnet : tenant.tenant->subnets) {
+    classes[subnet.prefix] = {{Kind::plain, subnet.prefix, DropReason::none, subnet.where}, false};
+  }
+  for (const Target& target : tenant.targets) {
+    if (target.kind == Target::Kind::absent) continue;  // its subnet
+    Entry entry{{Kind::plain, target.to, DropReason::none, target.where}, false};
+    if (routes == Routes::local_only && !target.own) {
+      entry.kind = Kind::drop;
+      entry.reason = DropReason::no_route;
+    } else if (target.kind == Target::Kind::open) {
+      entry.kind = Kind::open;
+    } else if (target.kind == Target::Kind::blackhole || target.kind == Target::Kind::waiting) {
+      entry.kind = Kind::drop;
+      entry.reason = target.kind == Target::Kind::waiting ? DropReason::waiting : DropReason::blackhole;
+    }
+    entry.neighbour = target.to == IpPrefix::host(target.to.address) && entry.reason != DropReason::blackhole &&
+                      std::any_of(tenant.tenant->subnets.begin(), tenant.tenant->subnets.end(),
+                                  [&](const config::Subnet& s) { return s.prefix.contains(target.to); });
+    classes[target.to] = entry;
+  }
+  std::vector<Entry> entries;
+  for (auto& [prefix, entry] : classes) entries.push_back(entry);
+  const std::vector<Entry> kept = reduce(
+      std::move(entries),
+      [](const Entry& cover, const Entry& entry) {
+        // A neighbour that is not here is as good as its subnet: group 3 knows better (see group 7's comment). But it
+        // must not begin a translation on its way into group 3's drop.
+        const bool left_to_group3 = entry.neighbour && entry.kind == Kind::drop && cover.kind != Kind::open;
+        return left_to_group3 || (cover.kind == entry.kind && cover.reason == entry.reason);
+      },
+      [](const Entry& entry) { return entry.kind == Kind::drop && entry.reason == DropReason::no_route; });
+  return {kept.begin(), kept.end()};
+}
+
+std::vector<Target> targets_in_block(const TenantPlan& tenant, Routes routes) {
+  std::vector<Target> entries = tenant.targets;
+  for (Target& target : entries) {
+    // Split horizon: from the wire only local ports are reached. A waiting one stays, so that its drops are named.
+    if (routes == Routes::local_only && !target.own) target.kind = Target::Kind::absent;
+  }
+  auto absent = [](const Target& target) { return target.kind == Target::Kind::absent; };
+  return reduce(
+      std::move(entries), [&](const Target& cover, const Target& entry) { return absent(cover) && absent(entry); },
+      absent);
+}
+
+uint16_t eth_of(Family family) { return family == Family::ipv4 ? kEthIpv4 : kEthIpv6; }
+
+Match fragments(Family family) {
+  return Match().eth_type(eth_of(family)).set(Key::ip_flags, kIpFlagFrag, kIpFlagFrag);
+}
+
+Match expiring_ttl(Family family) { return Match().eth_type(eth_of(family)).set(Key::ip_ttl, 0, 0xfe); }
+
+Match ip_protocol(Family family, uint8_t protocol) {
+  return Match().eth_type(eth_of(family)).set(Key::ip_proto, protocol);
+}
+
+std::vector<Match> public_slice_matches(const config::Nat& nat) {
+  const Family family = nat.address.family;
+  const IpPrefix address = IpPrefix::host(nat.address);
+  if (!nat.ports) return {Match().eth_type(eth_of(family)).ip(Key::dst_ip4, address)};
+  std::vector<Match> matches;
+  for (uint8_t protocol : {kProtoTcp, kProtoUdp}) {
+    for (const MaskedPort& block : split_range(*nat.ports)) {
+      matches.push_back(
+          ip_protocol(family, protocol).ip(Key::dst_ip4, address).set(Key::dst_port, block.value, block.mask));
+    }
+  }
+  return matches;
+}
+
+uint32_t slice_number(const config::Nat& nat) {
+  // FNV-1a over what makes the slice: the number only has to differ between the slices of one hypervisor and to stay
+  // the same when another slice comes or goes.
+  uint32_t hash = 2166136261U;
+  auto mix = [&hash](uint8_t byte) { hash = (hash ^ byte) * 16777619U; };
+  for (uint8_t byte : nat.address.bytes) mix(byte);
+  for (uint16_t port : {nat.ports->first, nat.ports->last}) {
+    mix(static_cast<uint8_t>(port >> 8U));
+    mix(static_cast<uint8_t>(port));
+  }
+  return hash == 0 ? 1 : hash;
+}
+
+}  // namespace sepal::tc

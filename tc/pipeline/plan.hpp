@@ -1,0 +1,161 @@
+// What the group functions share: the configuration resolved against the facts (who is here, where each route really
+// leads), and the block they add rules to. Internal to tc/pipeline.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tc/pipeline/pipeline.hpp"
+#include "tc/rule/build.hpp"
+
+namespace sepal::tc {
+
+struct TenantPlan;
+
+// A port whose device is here.
+struct LocalPort {
+  const config::Port* port = nullptr;
+  IfIndex device;
+  std::vector<IpPrefix> sources;  // its addresses and prefixes: what it may send from and what is routed to it
+};
+
+// Where packets to one prefix of a tenant go, after names and numbers are resolved.
+struct Target {
+  enum class Kind : uint8_t {
+    local,      // to `port` of this tenant
+    vtep,       // through the tunnel to `vtep` as `key`
+    vlan,       // out of the uplink, tagged `vlan`, to `mac`
+    open,       // (public) out of the uplink, tagged `vlan` when not 0, to `mac`
+    peer,       // into the network of `peer` on this host
+    blackhole,  // dropped by order
+    waiting,    // dropped until its device or gateway is there
+    absent,     // dropped: an address of the tenant's own subnets that nothing longer leads to
+  };
+  IpPrefix to;
+  Kind kind = Kind::blackhole;
+  bool own = false;   // leads to a port of this tenant, here or waiting
+  uint32_t port = 0;  // local: index into TenantPlan::ports
+  IpAddr vtep;
+  Vni key;
+  Vid vlan;
+  MacAddr mac;
+  const TenantPlan* peer = nullptr;
+  config::Location where;
+};
+
+struct TenantPlan {
+  const config::Tenant* tenant = nullptr;
+  Vni vni;
+  Zone zone;
+  std::vector<LocalPort> ports;
+  std::vector<Target> targets;             // sorted by prefix, one for each
+  std::vector<const TenantPlan*> peers;    // reached by a Target::peer, sorted by VNI, each once
+  [[nodiscard]] bool translates() const { return !tenant->nat.empty(); }
+  // A NIC restores connections of the first zones only; tenants beyond them work, in software.
+  [[nodiscard]] bool in_hardware() const { return zone.value() <= limits::kOffloadZoneMax; }
+};
+
+// The whole input of the group functions.
+struct Plan {
+  const config::Config* config = nullptr;
+  const Facts* facts = nullptr;
+  std::vector<TenantPlan> tenants;  // sorted by VNI; addresses are stable (peers point into it)
+  std::set<IpAddr> shared_public;   // public addresses given out in slices
+  MacAddr overlay_mac;              // what stands as destination inside the tunnel
+};
+void make_plan(const config::Config& config, const Facts& facts, Plan& plan, RuleSet& out);
+
+// Where a rule comes from and whether the NIC may hold it.
+struct Tag {
+  Group group;
+  Vni vni;
+  config::Location where{};
+  DropReason drop = DropReason::none;
+  bool skip_hw = false;
+};
+
+// One device's block while its rules are made. `prio` values are the groups' own business.
+class Block {
+ public:
+  // `software_only`: nothing of this block may be in hardware.
+  Block(BlockKind kind, IfIndex device, const Plan& plan, RuleSet& out, bool software_only = false)
+      : kind_(kind), device_(device), plan_(plan), out_(out), software_only_(software_only) {}
+
+  [[nodiscard]] BlockKind kind() const { return kind_; }
+  [[nodiscard]] IfIndex device() const { return device_; }
+  [[nodiscard]] const Plan& plan() const { return plan_; }
+  [[nodiscard]] const Facts& facts() const { return *plan_.facts; }
+  [[nodiscard]] Lane lane() const { return kind_ == BlockKind::uplink ? Lane::uplink : Lane::guest; }
+  [[nodiscard]] uint32_t chain(Group group, Vni vni) const { return chain_number(lane(), group, vni); }
+
+  void add(uint32_t chain, uint16_t prio, uint16_t protocol, Match match, std::vector<Action> actions, const Tag& tag);
+  // A match that hardware may see in a chain behind the first of this block: in the vxlan block it repeats the outer
+  // keys of the rule that led here, byte for byte; elsewhere it is empty.
+  [[nodiscard]] Match inner(Vni vni) const;
+  // How a packet enters a tenant's network: `ct zone Z nat` → group 2. Where a NIC must not look the zone up, the rule of
+  // the shared chain 0 stays in hardware, so that it is not overtaken, and leads into software: → group 5.
+  [[nodiscard]] std::vector<Action> enter(const TenantPlan& tenant) const;
+
+ private:
+  BlockKind kind_;
+  IfIndex device_;
+  const Plan& plan_;
+  RuleSet& out_;
+  bool software_only_;
+};
+
+// The groups, each in its own file.
+void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& port);
+void group1_decap(Block& block, const std::vector<const TenantPlan*>& tenants);
+void group1_uplink(Block& block, const std::vector<const TenantPlan*>& tenants);
+void group2_nat(Block& block, const TenantPlan& tenant);
+// Whether all targets stand in a block (the tenant's own ports') or only local ports (split horizon, peers).
+enum class Routes : uint8_t { all, local_only };
+void group3_encap(Block& block, const TenantPlan& tenant, Routes routes);
+void group4_egress(Block& block, const TenantPlan& tenant);
+// `from`: the port a port block belongs to, whose anti-spoofing is repeated; null in the other blocks.
+void group5_punted(Block& block, const TenantPlan& tenant, const LocalPort* from);
+void group5_public(Block& block);
+void group6_port(Block& block, const TenantPlan& tenant);
+void group6_uplink(Block& block, const TenantPlan* tenant);  // null: the public side
+void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes);
+
+// The last rule of every chain stands here; nothing else does.
+inline constexpr uint16_t kPrioLast = 1000;
+
+// Longest prefix first: /32 and /128 stand at `base`, each bit less one `stride` further.
+uint16_t prefix_prio(const IpPrefix& prefix, uint16_t base, uint16_t stride = 1);
+
+// How a destination is treated before any state exists for it; a longest-prefix function like the routes themselves,
+// reduced to the entries that matter: one whose nearest covering entry says the same is left out.
+struct DestinationClass {
+  enum class Kind : uint8_t { plain, open, drop } kind = Kind::drop;
+  IpPrefix to;
+  DropReason reason = DropReason::none;
+  config::Location where;
+};
+std::vector<DestinationClass> classify(const TenantPlan& tenant, Routes routes);
+// The targets that hold in a block, less those that change nothing. With local routes only: local ports, and drops
+// where another route is nested in one.
+std::vector<Target> targets_in_block(const TenantPlan& tenant, Routes routes);
+
+// eth_type + the fragment bit or an expiring TTL: what must leave the fast path before conntrack and routing.
+Match fragments(Family family);
+Match expiring_ttl(Family family);
+Match ip_protocol(Family family, uint8_t protocol);  // eth_type + ip_proto
+uint16_t eth_of(Family family);
+inline constexpr Family kFamilies[] = {Family::ipv4, Family::ipv6};
+inline uint8_t icmp_of(Family family) { return family == Family::ipv4 ? kProtoIcmp : kProtoIcmpv6; }
+inline constexpr uint8_t kNdSolicitation = 135;
+
+// What of the public side belongs to a `nat` entry: its address, and for a slice TCP and UDP to each block of its ports.
+std::vector<Match> public_slice_matches(const config::Nat& nat);
+// A number for a slice of a shared public address that stays the same over reloads; never 0.
+uint32_t slice_number(const config::Nat& nat);
+
+inline constexpr uint32_t kMarkCommitted = 1;   // ct_mark bit 0
+inline constexpr uint32_t kMarkTranslated = 2;  // ct_mark bit 1
+
+}  // namespace sepal::tc
