@@ -1,0 +1,102 @@
+// clsact with our mark. `tc qdisc add dev X clsact; tc filter add dev X egress chain 0xfffffff prio 1 handle 1 protocol
+// all flower skip_hw action pass cookie …`. RuleId speaks of ingress only, so the mark's messages are the codec's with
+// the parent turned to egress.
+#include "agent/clsact.hpp"
+
+#include <linux/netlink.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "agent/filters.hpp"
+#include "tc/codec/flower.hpp"
+#include "tc/codec/qdisc.hpp"
+
+namespace sepal::agent {
+namespace {
+
+constexpr uint32_t kEgressParent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS);
+
+void turn_to_egress(netlink::Bytes& request) {
+  tcmsg header{};
+  std::memcpy(&header, request.data() + NLMSG_HDRLEN, sizeof header);
+  header.tcm_parent = kEgressParent;
+  std::memcpy(request.data() + NLMSG_HDRLEN, &header, sizeof header);
+}
+
+tc::Rule mark_rule(IfIndex device) {
+  tc::Rule mark;
+  mark.id = {device, kClsactMarkChain, 1, tc::kEthAll, 1};
+  mark.spec.actions.push_back({.kind = tc::Gact{{tc::Control::pass, 0}}});
+  mark.spec.skip_hw = true;
+  return mark;
+}
+
+tc::Cookie mark_cookie(const tc::Rule& mark, uint16_t instance) {
+  tc::Cookie cookie;
+  cookie.instance = instance;
+  cookie.content = tc::content_hash(mark.spec, mark.id.protocol);
+  return cookie;
+}
+
+Result<void> send_one(netlink::Transport& route, netlink::Bytes request) {
+  Result<void> result;
+  auto transacted = route.transact(request, [&result](size_t /*i*/, const netlink::Answer& answer) { result = answer; });
+  return transacted ? result : transacted;
+}
+
+Result<std::vector<Filter>> dump_egress(netlink::Transport& route, IfIndex device) {
+  netlink::Bytes request;
+  if (auto put = tc::encode_dump(request, device, std::nullopt, false); !put) return Unexpected(put.error());
+  turn_to_egress(request);
+  std::vector<Filter> filters;
+  auto dumped = route.dump(std::move(request), [&filters](netlink::BytesView message) -> Result<void> {
+    auto decoded = tc::decode_filter(message);
+    if (!decoded) return Unexpected(decoded.error());
+    if (!decoded->is_head()) filters.push_back({decoded->rule, decoded->state, decoded->kind});
+    return {};
+  });
+  if (!dumped) return Unexpected(dumped.error());
+  return filters;
+}
+
+}  // namespace
+
+Result<bool> attach_clsact(Kernel& kernel, IfIndex device, uint16_t instance) {
+  netlink::Bytes request;
+  if (auto put = tc::encode_clsact_add(request, device); !put) return Unexpected(put.error());
+  if (auto added = send_one(kernel.route, std::move(request)); !added) {
+    if (added.error().code == Errc::exists) return false;
+    return Unexpected(added.error());
+  }
+  const tc::Rule mark = mark_rule(device);
+  netlink::Bytes marking;
+  auto put = append_write(marking, Write::add, mark, mark_cookie(mark, instance), kernel.slow_path);
+  if (!put) return Unexpected(put.error());
+  turn_to_egress(marking);
+  if (auto marked = send_one(kernel.route, std::move(marking)); !marked)
+    return Unexpected(while_doing(marked.error(), "mark the clsact as ours"));
+  return true;
+}
+
+Result<bool> detach_clsact(Kernel& kernel, IfIndex device, uint16_t instance) {
+  const tc::Cookie mark = mark_cookie(mark_rule(device), instance);
+  auto egress = dump_egress(kernel.route, device);
+  if (!egress) return Unexpected(egress.error());
+  const bool only_the_mark = egress->size() == 1 && egress->front().rule.id.chain == kClsactMarkChain &&
+                             egress->front().state.cookie == mark;
+  if (!only_the_mark) return false;
+  auto ingress = dump_filters(kernel.route, device, Detail::full);
+  if (!ingress) return Unexpected(ingress.error());
+  if (!ingress->empty()) return false;
+  netlink::Bytes request;
+  if (auto put = tc::encode_clsact_delete(request, device); !put) return Unexpected(put.error());
+  if (auto deleted = send_one(kernel.route, std::move(request)); !deleted && deleted.error().code != Errc::not_found)
+    return Unexpected(deleted.error());
+  return true;
+}
+
+}  // namespace sepal::agent

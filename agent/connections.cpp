@@ -1,0 +1,54 @@
+// Which connections have lost their owner, and their end.
+#include "agent/connections.hpp"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "netlink/conntrack.hpp"
+
+namespace sepal::agent {
+namespace {
+
+bool touches(const netlink::Connection& connection, const std::vector<IpPrefix>& prefixes) {
+  const std::array ends{connection.original.source, connection.original.destination, connection.reply.source,
+                        connection.reply.destination};
+  return std::any_of(prefixes.begin(), prefixes.end(), [&](const IpPrefix& prefix) {
+    return std::any_of(ends.begin(), ends.end(), [&](const IpAddr& end) { return prefix.contains(end); });
+  });
+}
+
+}  // namespace
+
+Departed departed(const SavedState& before, const SavedState& after) {
+  Departed gone;
+  std::set<Zone> in_use;
+  for (const auto& [vni, tenant] : after.tenants) in_use.insert(tenant.zone);
+  for (const auto& [vni, old] : before.tenants) {
+    const auto now = after.tenants.find(vni);
+    if (now == after.tenants.end() || now->second.zone != old.zone) {
+      if (!in_use.contains(old.zone)) gone.zones.push_back(old.zone);
+      continue;
+    }
+    std::vector<IpPrefix> missing;
+    for (const IpPrefix& prefix : old.served) {
+      const auto& served = now->second.served;
+      if (!std::binary_search(served.begin(), served.end(), prefix)) missing.push_back(prefix);
+    }
+    if (!missing.empty()) gone.addresses.emplace(old.zone, std::move(missing));
+  }
+  return gone;
+}
+
+Result<size_t> end_connections(Kernel& kernel, const Departed& gone) {
+  if (gone.empty()) return size_t{0};
+  auto deleted = netlink::delete_connections(kernel.netfilter, [&](const netlink::Connection& connection) {
+    if (std::find(gone.zones.begin(), gone.zones.end(), connection.zone) != gone.zones.end()) return true;
+    const auto addresses = gone.addresses.find(connection.zone);
+    return addresses != gone.addresses.end() && touches(connection, addresses->second);
+  });
+  if (!deleted) return Unexpected(while_doing(deleted.error(), "end connections"));
+  return deleted;
+}
+
+}  // namespace sepal::agent

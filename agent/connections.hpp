@@ -1,0 +1,21 @@
+// Ends conntrack entries of tenants and addresses that are no longer served here, one by one: a deletion by zone would
+// wipe all zones on some kernels (net/netfilter/nf_conntrack_netlink.c before 6.2).
+#pragma once
+
+#include "agent/kernel.hpp"
+#include "agent/state.hpp"
+
+namespace sepal::agent {
+
+// What was served before and is not any more. `before` minus `after`, tenant by tenant.
+struct Departed {
+  std::vector<Zone> zones;                           // whole tenants
+  std::map<Zone, std::vector<IpPrefix>> addresses;   // of tenants that stay
+  [[nodiscard]] bool empty() const { return zones.empty() && addresses.empty(); }
+};
+Departed departed(const SavedState& before, const SavedState& after);
+
+// How many entries were deleted.
+Result<size_t> end_connections(Kernel& kernel, const Departed& gone);
+
+}  // namespace sepal::agent

@@ -1,0 +1,300 @@
+// The daemon's loop. Events only mark; this acts on the marks, one thing after another, at its own pace.
+#include "agent/daemon.hpp"
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "agent/changes.hpp"
+#include "agent/control.hpp"
+#include "agent/exit_codes.hpp"
+#include "agent/removal.hpp"
+#include "agent/report.hpp"
+#include "base/limits.hpp"
+#include "base/log.hpp"
+
+namespace sepal::agent {
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+// A device comes with a burst of events (created, renamed, set up): wait for the burst's end, but not for ever.
+constexpr milliseconds kLinksSettle{100};
+// Looks cost at most one part in this of one CPU.
+constexpr int kLookShare = 50;
+// A public gateway that was asked for answers within a second, or not at all.
+constexpr std::chrono::seconds kGatewayPatience{2};
+constexpr std::chrono::hours kFar{24};
+constexpr size_t kTroublesNamedMax = 20;
+
+milliseconds cpu_time() {
+  timespec used{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return milliseconds(used.tv_sec * 1000 + used.tv_nsec / 1'000'000);
+}
+
+bool same_directory(const std::string& a, const std::string& b) {
+  std::error_code ignored;
+  return std::filesystem::equivalent(a, b, ignored);
+}
+
+}  // namespace
+
+Daemon::Daemon(Kernel kernel, DaemonSettings settings, Events& events, Notifier& notifier)
+    : kernel_(kernel),
+      settings_(std::move(settings)),
+      events_(events),
+      notifier_(notifier),
+      reconciler_(kernel, settings_.paths),
+      started_(Clock::now()),
+      next_look_(started_),
+      next_alive_(started_),
+      look_pause_(settings_.look_interval) {}
+
+int Daemon::run() {
+  if (const auto failed = start()) return *failed;
+  while (!events_.stop_asked() && !removed_) {
+    keep_alive();
+    events_.wait(next_deadline());
+    act();
+  }
+  notifier_.stopping();
+  log::notice("stopped", removed_ ? "everything of this instance was removed by request" : "every rule stays in place");
+  return kExitOk;
+}
+
+std::optional<int> Daemon::start() {
+  if (!read_config()) return kExitInvalid;
+  if (!pass(Cause::start)) return events_.stop_asked() ? kExitOk : kExitError;
+  notifier_.ready(status_text());
+  return std::nullopt;
+}
+
+bool Daemon::read_config() {
+  auto read = config::read_directory(settings_.config_directory);
+  if (read) {
+    config_ = std::move(*read);
+    faults_.clear();
+    return true;
+  }
+  faults_ = std::move(read.error());
+  for (const config::Fault& fault : faults_) log::error("config-fault", fault.to_string());
+  log::error("config-invalid", settings_.config_directory + ": " + count_text(faults_.size(), "fault") +
+                                   (config_ ? "; the configuration before stays in force" : "; nothing was changed"));
+  return false;
+}
+
+void Daemon::links_changed() {
+  if (!links_due_) links_due_ = Clock::now() + kLinksSettle;
+}
+
+Clock::time_point Daemon::next_deadline() const {
+  Clock::time_point next = std::min(next_look_, next_alive_);
+  if (const auto retry = reconciler_.next_retry()) next = std::min(next, *retry);
+  if (links_due_) next = std::min(next, *links_due_);
+  return next;
+}
+
+void Daemon::act() {
+  if (events_.stop_asked()) return;
+  while (auto request = events_.take_request()) {
+    answer(*request);
+    if (removed_ || events_.stop_asked()) return;
+  }
+  const auto now = Clock::now();
+  const auto retry = reconciler_.next_retry();
+  if (events_.take_reload()) {
+    reload();
+  } else if (links_due_ && *links_due_ <= now) {
+    links_due_.reset();
+    const auto changed = reconciler_.devices_changed(*config_);
+    if (!changed || *changed) pass(Cause::links);
+  } else if (retry && *retry <= now) {
+    pass(Cause::retry);
+  } else if (next_look_ <= now) {
+    pass(Cause::look);
+  }
+}
+
+bool Daemon::pass(Cause cause) {
+  const milliseconds before = cpu_time();
+  const Progress progress = [this] { return this->progress(); };
+  const bool whole = cause == Cause::start || cause == Cause::reload;
+  auto report = whole ? reconciler_.apply(*config_, progress) : reconciler_.look_again(*config_, progress);
+  ::malloc_trim(0);  // rules are compiled, written and let go: give their memory back
+  const milliseconds cost = cpu_time() - before;
+  if (!report) {
+    const std::string message = report.error().message();
+    // A fault that lasts is one line, not one per look.
+    if (!last_error_ || last_error_->message() != message) log::error("pass-failed", message);
+    last_error_ = std::move(report.error());
+    next_look_ = Clock::now() + look_pause_;
+    if (last_error_->code == Errc::resync) next_look_ = Clock::now() + kLinksSettle;
+    notifier_.status(status_text());
+    return false;
+  }
+  const bool gateway_unknown = report->gateway_unknown;
+  if (last_error_) log::notice("pass-works-again", "the kernel could be read and written again");
+  last_error_.reset();
+  if (report->quiet) {
+    look_cost_ = cost;
+    look_pause_ = std::max(settings_.look_interval, cost * kLookShare);
+  } else {
+    log_pass(*report, cause);
+    last_ = std::move(*report);
+    notifier_.status(status_text());
+  }
+  next_look_ = Clock::now() + look_pause_;
+  if (gateway_unknown) next_look_ = std::min(next_look_, Clock::now() + kGatewayPatience);
+  if (last_.outcome.devices_left) links_changed();
+  return !last_.outcome.stopped;
+}
+
+void Daemon::log_pass(const PassReport& report, Cause cause) {
+  for (const std::string& made : report.made) log::notice("made", made);
+  for (const std::string& change : report.changes) {
+    if (report.others_changed && cause != Cause::reload)
+      log::warning("healed", "others changed our rules; put right: " + change);
+    else
+      log::info("changed", change);
+  }
+  if (report.connections_ended > 0)
+    log::info("connections-ended", count_text(report.connections_ended, "connection") + " of tenants or addresses that left");
+  for (const auto& [id, error] : report.outcome.not_removed) log::error("not-removed", error.message());
+  if (report.problems != last_.problems)
+    for (const std::string& problem : report.problems) log::error("problem", problem);
+  if (report.notes != last_.notes)
+    for (const std::string& note : report.notes) log::warning("note", note);
+  for (const tc::PortKey& port : report.waiting)
+    if (!std::binary_search(last_.waiting.begin(), last_.waiting.end(), port))
+      log::warning("port-waiting", "tenant " + port.tenant + ", port " + port.port + ": its device is not there; everything else is applied");
+  for (const tc::PortKey& port : last_.waiting)
+    if (!std::binary_search(report.waiting.begin(), report.waiting.end(), port))
+      log::notice("port-came", "tenant " + port.tenant + ", port " + port.port + " waits no longer");
+  log_troubles();
+  const Outcome& outcome = report.outcome;
+  if (outcome.writes() > 0 || cause == Cause::start || cause == Cause::reload)
+    log::info("pass", std::to_string(outcome.added) + " added, " + std::to_string(outcome.replaced) + " replaced, " +
+                          std::to_string(outcome.removed) + " removed; " +
+                          status_line(report, reconciler_.troubles(), config_->tenants.size()));
+}
+
+// Names a refused rule once, and says when it is accepted at last.
+void Daemon::log_troubles() {
+  size_t left_out = 0;
+  std::set<std::pair<tc::RuleId, uint64_t>> named;
+  for (const auto& [key, trouble] : reconciler_.troubles()) {
+    named.insert(key);
+    if (named_.contains(key)) continue;
+    if (named.size() > kTroublesNamedMax)
+      ++left_out;
+    else
+      log::error("rule-refused", to_line(trouble));
+  }
+  if (left_out > 0) log::error("rule-refused", "and " + std::to_string(left_out) + " more; `sepalctl status` names them all");
+  if (!named_.empty() && named.empty()) log::notice("rule-accepted", "no rule is refused any more");
+  named_ = std::move(named);
+}
+
+void Daemon::answer(const Request& request) {
+  json reply;
+  if (auto parsed = parse_message(request.body); !parsed)
+    reply = {{"ok", false}, {"error", parsed.error().message()}};
+  else
+    reply = handle(*parsed);
+  events_.reply(request.client, reply);
+}
+
+json Daemon::handle(const json& request) {
+  const auto verb = request.find("do");
+  const std::string what = verb != request.end() && verb->is_string() ? verb->get<std::string>() : "";
+  if (what == "status") return status();
+  if (what == "reload") return reload();
+  if (what == "remove") return remove();
+  if (what == "apply") {
+    const auto directory = request.find("directory");
+    if (directory != request.end() && directory->is_string() &&
+        same_directory(directory->get<std::string>(), settings_.config_directory))
+      return reload();
+    return {{"ok", false}, {"exit", kExitLocked},
+            {"error", "sepald runs this instance from " + settings_.config_directory +
+                          "; apply that directory, or stop sepald first"}};
+  }
+  return {{"ok", false}, {"exit", kExitError}, {"error", "unknown request '" + what + "'"}};
+}
+
+json Daemon::reload() {
+  notifier_.reloading();
+  json reply;
+  if (!read_config()) {
+    reply = {{"ok", false}, {"exit", kExitInvalid}, {"error", "the configuration is invalid; the one before stays in force"},
+             {"faults", to_json(faults_)}};
+  } else {
+    reconciler_.forget_back_off();
+    log::info("reload", "read " + settings_.config_directory + ": " + count_text(config_->tenants.size(), "tenant"));
+    if (pass(Cause::reload)) {
+      const int code = reconciler_.troubles().empty() ? kExitOk : kExitRefused;
+      reply = {{"ok", true}, {"exit", code}, {"report", to_json(last_, reconciler_.troubles())}};
+    } else {
+      reply = {{"ok", false}, {"exit", kExitError},
+               {"error", last_error_ ? last_error_->message() : std::string("stopped before the end")}};
+    }
+  }
+  notifier_.ready(status_text());
+  return reply;
+}
+
+json Daemon::remove() {
+  const Progress progress = [this] { return this->progress(); };
+  auto report = remove_everything(kernel_, settings_.paths, progress);
+  if (!report) return {{"ok", false}, {"exit", kExitError}, {"error", report.error().message()}};
+  removed_ = true;
+  return {{"ok", report->problems.empty()}, {"exit", report->problems.empty() ? kExitOk : kExitError},
+          {"report", to_json(*report)}};
+}
+
+json Daemon::status() const {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - started_);
+  json out{{"ok", true},
+           {"instance", settings_.paths.instance},
+           {"pid", ::getpid()},
+           {"config", settings_.config_directory},
+           {"tenants", config_ ? config_->tenants.size() : 0},
+           {"faults", to_json(faults_)},
+           {"running_seconds", seconds.count()},
+           {"look_interval_ms", look_pause_.count()},
+           {"look_cpu_ms", look_cost_.count()},
+           {"writes", kernel_.route.writes()},
+           {"summary", config_ ? status_line(last_, reconciler_.troubles(), config_->tenants.size()) : ""},
+           {"report", to_json(last_, reconciler_.troubles())}};
+  if (last_error_) out["error"] = to_json(*last_error_);
+  return out;
+}
+
+bool Daemon::progress() {
+  keep_alive();
+  events_.poll();
+  return !events_.stop_asked();
+}
+
+void Daemon::keep_alive() {
+  const auto now = Clock::now();
+  if (now < next_alive_) return;
+  const auto period = notifier_.watchdog_period();
+  if (period) notifier_.alive();
+  next_alive_ = now + (period ? std::chrono::duration_cast<Clock::duration>(*period) : Clock::duration(kFar));
+}
+
+std::string Daemon::status_text() const {
+  if (last_error_) return "last pass failed: " + last_error_->message();
+  std::string text = config_ ? status_line(last_, reconciler_.troubles(), config_->tenants.size()) : "no configuration";
+  if (!faults_.empty())
+    text = "configuration invalid (" + count_text(faults_.size(), "fault") + "), the one before is in force: " + text;
+  return text;
+}
+
+}  // namespace sepal::agent

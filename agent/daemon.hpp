@@ -1,0 +1,73 @@
+// The daemon's life: apply, say ready, then look, listen and heal until told to stop. It leaves every rule in place when
+// it ends, however it ends.
+#pragma once
+
+#include <chrono>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "agent/events.hpp"
+#include "agent/notify.hpp"
+#include "agent/paths.hpp"
+#include "agent/reconciler.hpp"
+#include "config/read.hpp"
+
+namespace sepal::agent {
+
+struct DaemonSettings {
+  std::string config_directory;
+  Paths paths;
+  std::chrono::milliseconds look_interval{10'000};
+};
+
+class Daemon {
+ public:
+  // The caller holds the writer's lock as long as this lives.
+  Daemon(Kernel kernel, DaemonSettings settings, Events& events, Notifier& notifier);
+
+  // Until it is told to stop; the process's exit status.
+  int run();
+
+  // Something about links changed: act soon, once for many such calls.
+  void links_changed();
+
+ private:
+  enum class Cause : uint8_t { start, reload, look, links, retry };
+
+  std::optional<int> start();
+  bool read_config();
+  void act();
+  bool pass(Cause cause);
+  void log_pass(const PassReport& report, Cause cause);
+  void log_troubles();
+  void answer(const Request& request);
+  nlohmann::json handle(const nlohmann::json& request);
+  nlohmann::json reload();
+  nlohmann::json remove();
+  nlohmann::json status() const;
+  bool progress();
+  void keep_alive();
+  [[nodiscard]] std::string status_text() const;
+  [[nodiscard]] Clock::time_point next_deadline() const;
+
+  Kernel kernel_;
+  DaemonSettings settings_;
+  Events& events_;
+  Notifier& notifier_;
+  Reconciler reconciler_;
+  std::optional<config::Config> config_;     // in force
+  std::vector<config::Fault> faults_;        // of the last reading; empty: it is what is in force
+  PassReport last_;                          // the last pass that was not quiet
+  std::optional<Error> last_error_;          // of the last pass
+  std::set<std::pair<tc::RuleId, uint64_t>> named_;  // refused rules the log has named
+  Clock::time_point started_;
+  Clock::time_point next_look_;
+  Clock::time_point next_alive_;
+  std::optional<Clock::time_point> links_due_;
+  std::chrono::milliseconds look_cost_{0};      // CPU time of the last quiet look
+  std::chrono::milliseconds look_pause_{0};     // the interval after stretching
+  bool removed_ = false;                     // `remove` was carried out: end
+};
+
+}  // namespace sepal::agent

@@ -1,0 +1,55 @@
+// Steps → kernel, in an order that loses no packet: targets before jumps, jumps before targets on the way out, one
+// refused rule never stopping the others. What was refused, and what was held back because of it, is the outcome; what
+// is tried again when is the reconciler's business.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "agent/kernel.hpp"
+#include "agent/world.hpp"
+#include "tc/pipeline/diff.hpp"
+#include "tc/pipeline/pipeline.hpp"
+
+namespace sepal::agent {
+
+// A wanted rule that is not in the kernel, and why.
+struct Refusal {
+  tc::RuleId id;
+  uint64_t content = 0;
+  tc::Origin origin;
+  bool held = false;  // not tried, because the chain it jumps to could not be closed
+  Error error;
+};
+
+struct Outcome {
+  size_t added = 0;
+  size_t replaced = 0;
+  size_t removed = 0;
+  std::vector<Refusal> refusals;  // in the order of the rules
+  std::vector<std::pair<tc::RuleId, Error>> not_removed;
+  bool devices_left = false;  // a device went away meanwhile: look again
+  bool stopped = false;       // `progress` asked for it; the rest is undone
+  [[nodiscard]] size_t writes() const { return added + replaced + removed; }
+};
+
+// Gives the earlier refusal of a rule that is not to be tried now; null: try it.
+using Remembered = std::function<const Refusal*(const tc::CompiledRule&)>;
+
+struct ExecutionInput {
+  const std::vector<tc::CompiledRule>& wanted;
+  const World& world;
+  const std::vector<tc::Step>& steps;
+  std::map<IfIndex, Error> unusable = {};  // devices no rule can stand on, and why
+  Remembered remembered = {};              // may be empty
+  Progress progress = {};                  // may be empty
+};
+
+// An Error: the connection to the kernel broke, or answers are unknown; look again.
+Result<Outcome> execute(Kernel& kernel, const ExecutionInput& input);
+
+}  // namespace sepal::agent

@@ -1,0 +1,36 @@
+// Filters of the running kernel through the codec: dump, get one, encode a write. The one place of the agent where rules
+// meet bytes.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "agent/kernel.hpp"
+#include "tc/rule/rule.hpp"
+
+namespace sepal::agent {
+
+struct Filter {
+  tc::Rule rule;
+  tc::RuleState state;
+  std::string kind;  // "flower"; of other kinds only place and kind are known
+};
+
+enum class Detail : uint8_t { terse, full };
+
+// All filters of a device's clsact ingress. An interrupted dump is repeated a few times; then Errc::resync.
+Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device, Detail detail);
+
+// nullopt: there is none.
+Result<std::optional<Filter>> get_filter(netlink::Transport& route, const tc::RuleId& id);
+
+enum class Write : uint8_t { add, replace };
+Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule& rule, const tc::Cookie& cookie,
+                          SlowPath& slow_path);
+Result<void> append_removal(netlink::Bytes& requests, const tc::RuleId& id);
+
+// "veth0 chain 0x2000064 prio 1 handle 0x5 flower"
+std::string describe_place(const std::string& device, const tc::RuleId& id, std::string_view kind);
+
+}  // namespace sepal::agent

@@ -1,0 +1,58 @@
+// A transport that opens its socket on first use, and anew after the connection broke.
+#include "agent/open_kernel.hpp"
+
+#include <linux/netlink.h>
+
+namespace sepal::agent {
+namespace {
+
+using netlink::Bytes;
+
+class LazyTransport : public netlink::Transport {
+ public:
+  explicit LazyTransport(int protocol) { options_.protocol = protocol; }
+
+  Result<void> transact(Bytes& requests, const std::function<void(size_t, const netlink::Answer&)>& answered) override {
+    if (auto opened = open(); !opened) return opened;
+    return keep(socket_->transact(requests, answered));
+  }
+  Result<void> dump(Bytes request, const netlink::MessageSink& sink) override {
+    if (auto opened = open(); !opened) return opened;
+    return socket_->dump(std::move(request), sink);
+  }
+  Result<void> get(Bytes request, const netlink::MessageSink& sink) override {
+    if (auto opened = open(); !opened) return opened;
+    return socket_->get(std::move(request), sink);
+  }
+  [[nodiscard]] uint64_t writes() const override { return closed_writes_ + (socket_ ? socket_->writes() : 0); }
+
+ private:
+  Result<void> open() {
+    if (socket_) return {};
+    auto opened = netlink::open_transport(options_);
+    if (!opened) return Unexpected(opened.error());
+    socket_ = std::move(*opened);
+    return {};
+  }
+  // After a broken transaction late answers may still come: a new socket does not see them.
+  Result<void> keep(Result<void> result) {
+    if (!result) {
+      closed_writes_ += socket_->writes();
+      socket_.reset();
+    }
+    return result;
+  }
+
+  netlink::SocketOptions options_;
+  std::unique_ptr<netlink::Transport> socket_;
+  uint64_t closed_writes_ = 0;
+};
+
+}  // namespace
+
+OpenKernel::OpenKernel(const std::string& instance)
+    : route_(std::make_unique<LazyTransport>(NETLINK_ROUTE)),
+      netfilter_(std::make_unique<LazyTransport>(NETLINK_NETFILTER)),
+      slow_path_(open_slow_path(instance)) {}
+
+}  // namespace sepal::agent

@@ -1,0 +1,344 @@
+// One pass after another: look, compile, compare, write, remember.
+#include "agent/reconciler.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <tuple>
+
+#include "agent/changes.hpp"
+#include "agent/clsact.hpp"
+#include "agent/connections.hpp"
+#include "agent/names.hpp"
+#include "agent/words.hpp"
+#include "base/limits.hpp"
+
+namespace sepal::agent {
+namespace {
+
+constexpr std::chrono::seconds kBackOffMin{1};
+constexpr std::chrono::seconds kBackOffMax{60};
+// How often a pass begins anew because devices left or the connection broke while it wrote.
+constexpr unsigned kRoundsMax = 3;
+
+std::set<IfIndex> devices_of(const tc::RuleSet& rules) {
+  std::set<IfIndex> devices;
+  for (const auto& rule : rules.rules) devices.insert(rule.rule.id.device);
+  return devices;
+}
+
+SavedState served_by(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts, SavedState before) {
+  SavedState state;
+  state.gateways = std::move(before.gateways);
+  for (const config::Tenant& tenant : config.tenants) {
+    const auto zone = rules.zones.find(tenant.vni);
+    if (zone == rules.zones.end()) continue;
+    SavedTenant& saved = state.tenants[tenant.vni];
+    saved.zone = zone->second;
+    for (const config::Port& port : tenant.ports) {
+      for (const IpAddr& address : port.addresses) saved.served.push_back(IpPrefix::host(address));
+      saved.served.insert(saved.served.end(), port.prefixes.begin(), port.prefixes.end());
+    }
+    std::sort(saved.served.begin(), saved.served.end());
+  }
+  if (!config.host.public_net) return state;
+  for (const IpAddr& gateway : config.host.public_net->gateways) {
+    const auto& mac = gateway.is_v4() ? facts.public_gateway4 : facts.public_gateway6;
+    if (mac) state.gateways[gateway] = *mac;
+  }
+  return state;
+}
+
+// Tenants whose rules still stand in the kernel but not in the state file (it was lost): their zones are told by facts.
+SavedState with_kernel_zones(SavedState state, const tc::Facts& facts) {
+  for (const auto& [vni, zone] : facts.zones)
+    if (vni.value() <= limits::kVniMax) state.tenants[vni].zone = zone;
+  return state;
+}
+
+std::string made_vxlan_text(const netlink::VxlanFinding& found, const std::string& name) {
+  const std::string text = "vxlan device " + name;
+  if (found.state == netlink::VxlanState::wrong) return text + " anew: " + found.remark;
+  return found.state == netlink::VxlanState::unfinished ? text + " (was unfinished)" : text;
+}
+
+// The order of a RuleSet.
+bool place_less(const tc::RuleId& a, const tc::RuleId& b) {
+  return std::tie(a.device, a.chain, a.prio, a.handle) < std::tie(b.device, b.chain, b.prio, b.handle);
+}
+
+// Order-free, so that a dump in any order gives the same.
+uint64_t digest_of(const tc::RuleId& id, const tc::Cookie& cookie) {
+  uint64_t hash = 0xcbf29ce484222325U;
+  auto mix = [&hash](uint64_t value) {
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15U;
+    hash ^= hash >> 29U;
+  };
+  mix(id.device.value());
+  mix(id.chain);
+  mix(static_cast<uint64_t>(id.prio) << 16U | id.protocol);
+  mix(id.handle);
+  mix(cookie.content);
+  mix(cookie.zone.value());
+  return hash;
+}
+
+}  // namespace
+
+Reconciler::Reconciler(Kernel kernel, Paths paths) : kernel_(kernel), paths_(std::move(paths)), now_(Clock::now) {}
+
+Result<PassReport> Reconciler::apply(const config::Config& config, const Progress& progress) {
+  return pass(config, progress, false);
+}
+
+Result<PassReport> Reconciler::look_again(const config::Config& config, const Progress& progress) {
+  return pass(config, progress, true);
+}
+
+Result<bool> Reconciler::devices_changed(const config::Config& config) {
+  if (!left_) return true;
+  const SavedState saved = load_state(paths_.state);
+  auto world = look(kernel_, {&config, paths_.instance, &saved, false, false});
+  if (!world) return Unexpected(world.error());
+  return !(left_->facts == left_by(world->facts, {}).facts);
+}
+
+std::optional<Clock::time_point> Reconciler::next_retry() const {
+  std::optional<Clock::time_point> next;
+  for (const auto& [key, trouble] : troubles_)
+    if (!trouble.refusal.held && (!next || trouble.next_try < *next)) next = trouble.next_try;
+  return next;
+}
+
+void Reconciler::forget_back_off() {
+  for (auto& [key, trouble] : troubles_) trouble.next_try = {};
+}
+
+const Refusal* Reconciler::remembered(const tc::CompiledRule& rule) const {
+  const auto found = troubles_.find({rule.rule.id, rule.cookie.content});
+  if (found == troubles_.end() || found->second.refusal.held || found->second.next_try <= now_()) return nullptr;
+  return &found->second.refusal;
+}
+
+Result<PassReport> Reconciler::pass(const config::Config& config, const Progress& progress, bool may_be_quiet) {
+  PassReport total;
+  for (unsigned round = 1;; ++round) {
+    auto world = prepare_world(config, total.made);
+    if (!world) return Unexpected(world.error());
+    const auto retry = next_retry();
+    if (may_be_quiet && total.made.empty() && left_ && (!retry || *retry > now_()) &&
+        *left_ == left_by(world->facts, world->observed)) {
+      total.quiet = true;
+      total.gateway_unknown = world->gateway_unknown;
+      return total;
+    }
+    // Same devices, other filters: somebody else's hand.
+    const bool others = left_ && left_->facts == left_by(world->facts, {}).facts;
+    left_.reset();
+    auto report = change(config, progress, std::move(*world));
+    const bool broken = !report && report.error().code == Errc::resync;
+    if (!report && (!broken || round == kRoundsMax)) return report;
+    if (broken) continue;
+    report->others_changed = others || total.others_changed;
+    report->made.insert(report->made.begin(), total.made.begin(), total.made.end());
+    report->outcome.added += total.outcome.added;
+    report->outcome.replaced += total.outcome.replaced;
+    report->outcome.removed += total.outcome.removed;
+    report->connections_ended += total.connections_ended;
+    report->changes.insert(report->changes.begin(), total.changes.begin(), total.changes.end());
+    if (!report->outcome.devices_left || report->outcome.stopped || round == kRoundsMax) return report;
+    total = std::move(*report);
+  }
+}
+
+Result<World> Reconciler::prepare_world(const config::Config& config, std::vector<std::string>& made) {
+  using netlink::VxlanState;
+  const SavedState saved = load_state(paths_.state);
+  const LookInput input{&config, paths_.instance, &saved, true};
+  auto world = look(kernel_, input);
+  if (!world) return world;
+  const netlink::VxlanWanted wanted = vxlan_wanted(config.host, paths_.instance);
+  const netlink::VxlanFinding found = world->vxlan;
+  const std::string text = "vxlan device " + wanted.name;
+  if (found.state == VxlanState::foreign) return fail(Errc::conflict, text + ": " + found.remark);
+  // Ours under its name of yesterday, or with properties no device can change: only a new one helps, and two cannot share
+  // a UDP port. Its rules follow in this pass.
+  bool changed = false;
+  for (const OwnDevice& old : world->own_vxlans) {
+    if (old.name == wanted.name && found.state != VxlanState::wrong) continue;
+    if (auto deleted = netlink::delete_vxlan(kernel_.route, old.name, wanted.instance); !deleted)
+      return Unexpected(while_doing(deleted.error(), "vxlan device " + old.name));
+    changed = true;
+  }
+  if (found.state != VxlanState::ours) {
+    if (auto ensured = netlink::ensure_vxlan(kernel_.route, wanted); !ensured)
+      return Unexpected(while_doing(ensured.error(), text));
+    made.push_back(made_vxlan_text(found, wanted.name));
+    changed = true;
+  }
+  if (!changed) return world;
+  return look(kernel_, input);
+}
+
+Result<PassReport> Reconciler::change(const config::Config& config, const Progress& progress, World world) {
+  const tc::RuleSet rules = tc::compile(config, world.facts);
+  const std::vector<tc::Step> steps = tc::diff(rules.rules, world.observed);
+  PassReport report;
+  report.rules = rules.rules.size();
+  report.foreign = world.foreign.size();
+  report.gateway_unknown = world.gateway_unknown;
+  report.waiting = rules.waiting;
+  report.notes = rules.notes;
+  for (const auto& [vni, zone] : rules.zones)
+    if (zone.value() > limits::kOffloadZoneMax) ++report.tenants_without_offload;
+
+  ExecutionInput input{rules.rules, world, steps};
+  auto unusable = attach_devices(rules, world, report);
+  if (!unusable) return Unexpected(unusable.error());
+  input.unusable = std::move(*unusable);
+  input.remembered = [this](const tc::CompiledRule& rule) { return remembered(rule); };
+  input.progress = progress;
+  report.problems = world.problems;
+  if (world.has_slow_path) {
+    if (auto pinned = kernel_.slow_path.pin(); !pinned) report.problems.push_back(pinned.error().message());
+    if (auto put = kernel_.slow_path.put_entries(rules.neighbours, rules.slices); !put)
+      report.problems.push_back(put.error().message());
+  }
+
+  auto outcome = execute(kernel_, input);
+  if (!outcome) return Unexpected(outcome.error());
+  outcome->devices_left = outcome->devices_left || report.outcome.devices_left;
+  report.outcome = std::move(*outcome);
+  const Names names(&config, world.facts.ports, world.devices);
+  if (report.outcome.writes() > 0)
+    for (const Change& change : summarize(names, rules.rules, world.observed, steps))
+      report.changes.push_back(to_line(names, change));
+  remember(rules, world, config, report);
+  if (report.outcome.stopped) return report;
+
+  if (report.outcome.not_removed.empty() && world.has_slow_path) {
+    if (auto dropped = kernel_.slow_path.drop_stale(rules.neighbours, rules.slices); !dropped)
+      report.problems.push_back(dropped.error().message());
+  }
+  release_devices(rules, world, report);
+
+  const SavedState before = load_state(paths_.state);
+  const SavedState after = served_by(config, rules, world.facts, before);
+  auto ended = end_connections(kernel_, departed(with_kernel_zones(before, world.facts), after));
+  if (ended)
+    report.connections_ended = *ended;
+  else
+    report.problems.push_back(ended.error().message());
+  // Kept as it was when connections could not be ended: the next pass tries again.
+  if (ended && !(after == before)) {
+    if (auto saved = save_state(paths_.state, after); !saved) report.problems.push_back(saved.error().message());
+  }
+  return report;
+}
+
+// Returns the devices that got none, and why: no rule can stand there.
+Result<std::map<IfIndex, Error>> Reconciler::attach_devices(const tc::RuleSet& rules, const World& world,
+                                                            PassReport& report) {
+  std::map<IfIndex, Error> unusable;
+  for (IfIndex device : devices_of(rules)) {
+    if (world.clsact.contains(device)) continue;
+    const std::string text = "clsact on " + world.device_name(device);
+    auto attached = attach_clsact(kernel_, device, world.facts.instance);
+    if (attached && *attached) {
+      report.made.push_back(text);
+    } else if (attached) {
+      unusable.emplace(device, Error{Errc::conflict, 0, text + ": an ingress qdisc of others stands in its place", {}});
+    } else if (attached.error().code == Errc::resync) {
+      return Unexpected(while_doing(attached.error(), text));  // the connection is lost, not the device
+    } else {
+      if (attached.error().sys_errno == ENODEV) report.outcome.devices_left = true;
+      unusable.emplace(device, while_doing(attached.error(), text));
+    }
+  }
+  return unusable;
+}
+
+void Reconciler::release_devices(const tc::RuleSet& rules, const World& world, PassReport& report) {
+  const std::set<IfIndex> wanted = devices_of(rules);
+  for (IfIndex device : world.clsact) {
+    if (wanted.contains(device)) continue;
+    if (auto detached = detach_clsact(kernel_, device, world.facts.instance); !detached && detached.error().sys_errno != ENODEV)
+      report.problems.push_back(while_doing(detached.error(), "clsact on " + world.device_name(device)).message());
+  }
+}
+
+// Keeps what is refused now with its back-off, forgets what is not wanted or accepted, and digests what should stand.
+void Reconciler::remember(const tc::RuleSet& rules, const World& world, const config::Config& config,
+                          const PassReport& report) {
+  Troubles troubles;
+  const Names names(&config, world.facts.ports, world.devices);
+  std::set<std::pair<tc::RuleId, uint64_t>> refused;
+  for (const Refusal& refusal : report.outcome.refusals) {
+    const auto key = std::make_pair(refusal.id, refusal.content);
+    refused.insert(key);
+    const auto known = troubles_.find(key);
+    Trouble trouble = known == troubles_.end() ? Trouble{} : known->second;
+    const bool tried = known == troubles_.end() || trouble.next_try <= now_();
+    if (tried) {
+      const unsigned doublings = std::min(trouble.attempts, 6U);
+      ++trouble.attempts;
+      trouble.next_try = now_() + std::min(kBackOffMin * (1U << doublings), kBackOffMax);
+    }
+    trouble.refusal = refusal;
+    if (known == troubles_.end()) {
+      trouble.purpose = names.purpose(refusal.origin);
+      const auto rule = std::lower_bound(rules.rules.begin(), rules.rules.end(), refusal.id,
+                                         [](const tc::CompiledRule& r, const tc::RuleId& id) { return place_less(r.rule.id, id); });
+      if (rule != rules.rules.end() && rule->rule.id == refusal.id) trouble.text = rule_text(rule->rule, names);
+    }
+    troubles.emplace(key, std::move(trouble));
+  }
+  troubles_ = std::move(troubles);
+  const Outcome& outcome = report.outcome;
+  if (outcome.stopped || outcome.devices_left || !outcome.not_removed.empty() || report.problems != world.problems) return;
+  std::vector<tc::Observed> expected;
+  expected.reserve(rules.rules.size());
+  std::map<tc::RuleId, tc::Cookie> before;
+  if (!refused.empty())
+    for (const tc::Observed& rule : world.observed) before.emplace(rule.id, rule.cookie);
+  for (const tc::CompiledRule& rule : rules.rules) {
+    tc::Observed stands{rule.rule.id, rule.cookie};
+    if (refused.contains({rule.rule.id, rule.cookie.content})) {
+      const auto old = before.find(rule.rule.id);  // a refused replacement leaves the old rule
+      if (old == before.end()) continue;
+      stands.cookie = old->second;
+    }
+    expected.push_back(stands);
+  }
+  left_ = left_by(world.facts, expected);
+}
+
+Reconciler::Left Reconciler::left_by(const tc::Facts& facts, const std::vector<tc::Observed>& observed) {
+  Left left;
+  left.facts = facts;
+  left.facts.zones.clear();
+  left.count = observed.size();
+  for (const tc::Observed& rule : observed) left.digest += digest_of(rule.id, rule.cookie);
+  return left;
+}
+
+Result<Difference> find_difference(Kernel& kernel, const config::Config& config, const Paths& paths) {
+  const SavedState saved = load_state(paths.state);
+  auto world = look(kernel, {&config, paths.instance, &saved});
+  if (!world) return Unexpected(world.error());
+  Difference difference{std::move(*world), {}, {}, {}};
+  World& found = difference.world;
+  using netlink::VxlanState;
+  if (found.vxlan.state == VxlanState::foreign)
+    return fail(Errc::conflict, "vxlan device " + config.host.vxlan.device + ": " + found.vxlan.remark);
+  if (found.vxlan.state != VxlanState::ours)
+    difference.to_make.push_back(made_vxlan_text(found.vxlan, config.host.vxlan.device));
+  difference.wanted = tc::compile(config, found.facts);
+  difference.steps = tc::diff(difference.wanted.rules, found.observed);
+  for (IfIndex device : devices_of(difference.wanted)) {
+    if (found.clsact.contains(device)) continue;
+    difference.to_make.push_back("clsact on " + found.device_name(device));
+  }
+  return difference;
+}
+
+}  // namespace sepal::agent

@@ -1,0 +1,104 @@
+// Passes, refusals, faults and removals in words and in JSON.
+#include "agent/report.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "agent/changes.hpp"
+
+namespace sepal::agent {
+namespace {
+
+using nlohmann::json;
+
+std::string port_text(const tc::PortKey& port) { return "tenant " + port.tenant + ", port " + port.port; }
+
+}  // namespace
+
+std::string status_line(const PassReport& report, const Reconciler::Troubles& troubles, size_t tenants) {
+  std::string text = count_text(report.rules - std::min(report.rules, troubles.size()), "rule") + " for " +
+                     count_text(tenants, "tenant") + " in place";
+  if (!troubles.empty()) text += ", " + std::to_string(troubles.size()) + " refused";
+  if (!report.waiting.empty()) text += ", " + count_text(report.waiting.size(), "port") + " waiting";
+  if (report.tenants_without_offload > 0)
+    text += ", " + count_text(report.tenants_without_offload, "tenant") + " beyond the NIC's conntrack zones";
+  return text;
+}
+
+std::string to_line(const Trouble& trouble) {
+  std::string text = trouble.purpose + ": " + trouble.refusal.error.message();
+  if (!trouble.refusal.held && trouble.attempts > 1) text += "; refused " + std::to_string(trouble.attempts) + " times";
+  return text + "; rule: " + trouble.text;
+}
+
+std::vector<std::string> to_lines(const PassReport& report, const Reconciler::Troubles& troubles) {
+  std::vector<std::string> lines;
+  for (const std::string& made : report.made) lines.push_back("made " + made);
+  for (const std::string& change : report.changes) lines.push_back(change);
+  if (report.connections_ended > 0)
+    lines.push_back(count_text(report.connections_ended, "connection") + " of tenants or addresses that left ended");
+  for (const std::string& note : report.notes) lines.push_back(note);
+  for (const tc::PortKey& port : report.waiting) lines.push_back("waiting: " + port_text(port) + ": its device is not there");
+  for (const auto& [id, error] : report.outcome.not_removed) lines.push_back("not removed: " + error.message());
+  for (const std::string& problem : report.problems) lines.push_back("problem: " + problem);
+  for (const auto& [key, trouble] : troubles) lines.push_back("refused: " + to_line(trouble));
+  return lines;
+}
+
+std::vector<std::string> to_lines(const RemovalReport& report) {
+  std::vector<std::string> lines;
+  for (const std::string& removed : report.removed) lines.push_back("removed " + removed);
+  for (const std::string& problem : report.problems) lines.push_back("problem: " + problem);
+  lines.push_back(count_text(report.rules, "rule") + " removed, " + count_text(report.connections, "connection") + " ended");
+  return lines;
+}
+
+json to_json(const Error& error) {
+  json out{{"code", to_string(error.code)}, {"message", error.message()}};
+  if (error.sys_errno != 0) out["errno"] = error.sys_errno;
+  if (!error.ext_ack.empty()) out["kernel"] = error.ext_ack;
+  return out;
+}
+
+json to_json(const Trouble& trouble) {
+  return {{"purpose", trouble.purpose},
+          {"rule", trouble.text},
+          {"held", trouble.refusal.held},
+          {"attempts", trouble.attempts},
+          {"error", to_json(trouble.refusal.error)}};
+}
+
+json to_json(const PassReport& report, const Reconciler::Troubles& troubles) {
+  json waiting = json::array();
+  for (const tc::PortKey& port : report.waiting) waiting.push_back({{"tenant", port.tenant}, {"port", port.port}});
+  json refused = json::array();
+  for (const auto& [key, trouble] : troubles) refused.push_back(to_json(trouble));
+  return {{"rules", report.rules},
+          {"added", report.outcome.added},
+          {"replaced", report.outcome.replaced},
+          {"removed", report.outcome.removed},
+          {"connections_ended", report.connections_ended},
+          {"foreign", report.foreign},
+          {"tenants_without_offload", report.tenants_without_offload},
+          {"made", report.made},
+          {"changes", report.changes},
+          {"problems", report.problems},
+          {"notes", report.notes},
+          {"waiting", std::move(waiting)},
+          {"refused", std::move(refused)}};
+}
+
+json to_json(const RemovalReport& report) {
+  return {{"rules", report.rules},
+          {"connections", report.connections},
+          {"removed", report.removed},
+          {"problems", report.problems}};
+}
+
+json to_json(const std::vector<config::Fault>& faults) {
+  json out = json::array();
+  for (const config::Fault& fault : faults)
+    out.push_back({{"file", fault.file}, {"line", fault.line}, {"column", fault.column}, {"what", fault.what}, {"hint", fault.hint}});
+  return out;
+}
+
+}  // namespace sepal::agent

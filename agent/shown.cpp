@@ -1,0 +1,94 @@
+// Full dumps of all devices with clsact, joined with a compilation of the configuration.
+#include "agent/shown.hpp"
+
+#include <algorithm>
+
+#include "agent/reconciler.hpp"
+
+namespace sepal::agent {
+namespace {
+
+Vni vni_of(const Filter& filter) {
+  const tc::ChainId chain = tc::parse_chain(filter.rule.id.chain);
+  if (chain.vni != Vni()) return chain.vni;
+  if (const tc::KeyMatch* key = filter.rule.spec.match.find(tc::Key::enc_key_id)) return Vni(key->value_u32());
+  for (const tc::Action& action : filter.rule.spec.actions) {
+    const auto* gact = std::get_if<tc::Gact>(&action.kind);
+    if (gact != nullptr && gact->verdict.control == tc::Control::goto_chain) return tc::parse_chain(gact->verdict.chain).vni;
+  }
+  return {};
+}
+
+// Joins one rule with the wanted one in its place.
+void join(ShownRule& shown, const std::vector<tc::CompiledRule>& wanted) {
+  const tc::RuleId& id = shown.filter.rule.id;
+  const auto found = std::lower_bound(wanted.begin(), wanted.end(), id, [](const tc::CompiledRule& rule, const tc::RuleId& other) {
+    return std::tie(rule.rule.id.device, rule.rule.id.chain, rule.rule.id.prio, rule.rule.id.handle) <
+           std::tie(other.device, other.chain, other.prio, other.handle);
+  });
+  if (found == wanted.end() || found->rule.id != id) return;
+  shown.changed = shown.filter.state.cookie != found->cookie;
+  if (shown.changed) return;
+  shown.origin = found->origin;
+  if (found->origin.vni != Vni() || shown.chain.vni == Vni()) shown.vni = found->origin.vni;
+}
+
+}  // namespace
+
+uint64_t ShownRule::dropped_by_action() const {
+  uint64_t dropped = 0;
+  for (size_t i = 0; i < filter.state.stats.size() && i < filter.rule.spec.actions.size(); ++i) {
+    const auto* gact = std::get_if<tc::Gact>(&filter.rule.spec.actions[i].kind);
+    if (gact == nullptr) dropped += filter.state.stats[i].drops;
+  }
+  return dropped;
+}
+
+Result<Shown> gather_shown(Kernel& kernel, const config::Config* config, const Paths& paths) {
+  Shown shown;
+  std::optional<Difference> difference;
+  if (config != nullptr) {
+    // A host where the configuration cannot be compiled (no underlay device) is still shown, without purposes.
+    auto found = find_difference(kernel, *config, paths);
+    if (found) difference = std::move(*found);
+  }
+  World world;
+  if (difference) {
+    world = std::move(difference->world);
+  } else {
+    auto looked = look(kernel, {nullptr, paths.instance, nullptr});
+    if (!looked) return Unexpected(looked.error());
+    world = std::move(*looked);
+  }
+  shown.names = Names(config, world.facts.ports, world.devices);
+  if (difference) {
+    shown.waiting = difference->wanted.waiting;
+    shown.blocks[world.facts.uplink] = tc::BlockKind::uplink;
+  }
+  for (const OwnDevice& device : world.own_vxlans) shown.blocks[device.index] = tc::BlockKind::vxlan;
+  const uint16_t instance = world.facts.instance;
+  for (IfIndex device : world.clsact) {
+    auto filters = dump_filters(kernel.route, device, Detail::full);
+    if (!filters && filters.error().code == Errc::not_found) continue;
+    if (!filters) return Unexpected(while_doing(filters.error(), "read filters of " + world.device_name(device)));
+    for (Filter& filter : *filters) {
+      const auto& cookie = filter.state.cookie;
+      if (filter.kind != "flower" || !cookie || cookie->instance != instance) {
+        shown.foreign.push_back(std::move(filter));
+        continue;
+      }
+      ShownRule rule;
+      rule.chain = tc::parse_chain(filter.rule.id.chain);
+      rule.vni = vni_of(filter);
+      rule.filter = std::move(filter);
+      if (rule.chain.lane == tc::Lane::uplink) shown.blocks[device] = tc::BlockKind::uplink;
+      if (difference) join(rule, difference->wanted.rules);
+      shown.rules.push_back(std::move(rule));
+    }
+  }
+  std::sort(shown.rules.begin(), shown.rules.end(),
+            [](const ShownRule& a, const ShownRule& b) { return a.filter.rule.id < b.filter.rule.id; });
+  return shown;
+}
+
+}  // namespace sepal::agent

@@ -1,0 +1,93 @@
+// The seam's real side: bpf/loader, loaded when first asked for.
+#include "agent/slow_path.hpp"
+
+#include <optional>
+
+#include "bpf/loader.hpp"
+
+namespace sepal::agent {
+namespace {
+
+std::vector<bpf::Neighbour> to_entries(const std::vector<tc::NeighbourEntry>& wanted) {
+  using Answer = tc::NeighbourEntry::Answer;
+  std::vector<bpf::Neighbour> entries;
+  entries.reserve(wanted.size());
+  for (const tc::NeighbourEntry& entry : wanted) {
+    const sepal_answer answer = entry.answer == Answer::silent      ? SEPAL_ANSWER_SILENT
+                                : entry.answer == Answer::neighbour ? SEPAL_ANSWER_NEIGHBOUR
+                                                                    : SEPAL_ANSWER_GATEWAY;
+    entries.push_back({bpf::make_neighbour_key(entry.device, entry.vlan, entry.target),
+                       bpf::make_neighbour_value(answer, entry.mac)});
+  }
+  return entries;
+}
+
+std::vector<bpf::Slice> to_entries(const std::vector<tc::SliceEntry>& wanted) {
+  std::vector<bpf::Slice> entries;
+  entries.reserve(wanted.size());
+  for (const tc::SliceEntry& entry : wanted)
+    entries.push_back({bpf::make_slice_key(entry.address, entry.port, entry.port_bits), bpf::make_slice_value(entry.slice)});
+  return entries;
+}
+
+class LoadedSlowPath : public SlowPath {
+ public:
+  explicit LoadedSlowPath(std::string instance) : place_{std::move(instance)} {}
+
+  Result<SlowPathPrograms> programs() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    return SlowPathPrograms{{loaded_->neighbour().name, loaded_->neighbour().tag},
+                            {loaded_->slice().name, loaded_->slice().tag}};
+  }
+
+  Result<void> pin() override {
+    if (auto loaded = load(); !loaded) return loaded;
+    return loaded_->pin();
+  }
+
+  Result<int> program_fd(const tc::Bpf& action) override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    for (const bpf::Program* program : {&loaded_->neighbour(), &loaded_->slice()})
+      if (program->name == action.name && program->tag == action.tag) return program->fd.get();
+    return fail(Errc::internal, "no eBPF program " + action.name + " of this tag is loaded");
+  }
+
+  Result<void> put_entries(const std::vector<tc::NeighbourEntry>& neighbours,
+                           const std::vector<tc::SliceEntry>& slices) override {
+    if (auto loaded = load(); !loaded) return loaded;
+    if (auto put = loaded_->put(to_entries(neighbours)); !put) return Unexpected(put.error());
+    if (auto put = loaded_->put(to_entries(slices)); !put) return Unexpected(put.error());
+    return {};
+  }
+
+  Result<void> drop_stale(const std::vector<tc::NeighbourEntry>& neighbours,
+                          const std::vector<tc::SliceEntry>& slices) override {
+    if (auto loaded = load(); !loaded) return loaded;
+    if (auto dropped = loaded_->drop_stale(to_entries(neighbours)); !dropped) return Unexpected(dropped.error());
+    if (auto dropped = loaded_->drop_stale(to_entries(slices)); !dropped) return Unexpected(dropped.error());
+    return {};
+  }
+
+  Result<bool> unpin() override {
+    loaded_.reset();
+    return bpf::remove(place_);
+  }
+
+ private:
+  Result<void> load() {
+    if (loaded_) return {};
+    auto loaded = bpf::SlowPath::load(place_);
+    if (!loaded) return Unexpected(while_doing(loaded.error(), "eBPF programs of the slow path"));
+    loaded_.emplace(std::move(*loaded));
+    return {};
+  }
+
+  bpf::Place place_;
+  std::optional<bpf::SlowPath> loaded_;
+};
+
+}  // namespace
+
+std::unique_ptr<SlowPath> open_slow_path(const std::string& instance) { return std::make_unique<LoadedSlowPath>(instance); }
+
+}  // namespace sepal::agent

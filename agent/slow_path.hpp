@@ -1,0 +1,41 @@
+// The eBPF objects as the agent needs them: which programs rules may name, their descriptors, and the map entries that
+// must stand before rules that lead to them. A seam, so that tests run without eBPF; the real one is over bpf/loader.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "tc/pipeline/facts.hpp"
+#include "tc/pipeline/pipeline.hpp"
+
+namespace sepal::agent {
+
+struct SlowPathPrograms {
+  tc::BpfProgram answer_neighbour;
+  tc::BpfProgram choose_slice;
+};
+
+class SlowPath {
+ public:
+  virtual ~SlowPath() = default;
+  // The programs as they are (or would be) in the kernel. Loads what is needed to know, pins nothing.
+  virtual Result<SlowPathPrograms> programs() = 0;
+  // Makes programs and maps stay when this process ends; adopts what an earlier run pinned.
+  virtual Result<void> pin() = 0;
+  // A descriptor for a rule that names this program. Borrowed: valid as long as this object.
+  virtual Result<int> program_fd(const tc::Bpf& action) = 0;
+  // Puts every wanted entry, new or changed. Old ones stay: rules may still lead to them.
+  virtual Result<void> put_entries(const std::vector<tc::NeighbourEntry>& neighbours,
+                                   const std::vector<tc::SliceEntry>& slices) = 0;
+  // Removes what is not wanted any more.
+  virtual Result<void> drop_stale(const std::vector<tc::NeighbourEntry>& neighbours,
+                                  const std::vector<tc::SliceEntry>& slices) = 0;
+  // Unpins everything of this instance; true when something was there.
+  virtual Result<bool> unpin() = 0;
+};
+
+std::unique_ptr<SlowPath> open_slow_path(const std::string& instance);
+
+}  // namespace sepal::agent

@@ -1,0 +1,99 @@
+// Lines of words, one fact each, so that no JSON parser is needed for it:
+//   sepal-state 1
+//   tenant VNI ZONE
+//   served VNI PREFIX
+//   gateway ADDRESS MAC
+#include "agent/state.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include "base/limits.hpp"
+#include "base/unique_fd.hpp"
+
+namespace sepal::agent {
+namespace {
+
+constexpr std::string_view kHeader = "sepal-state 1";
+
+std::optional<uint32_t> read_number(const std::string& text, uint32_t max) {
+  uint32_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number == 0 || number > max) return std::nullopt;
+  return number;
+}
+
+bool read_line(const std::string& line, SavedState& state) {
+  std::istringstream words(line);
+  std::string kind;
+  std::string first;
+  std::string second;
+  if (!(words >> kind >> first >> second)) return false;
+  if (kind == "gateway") {
+    const auto address = IpAddr::parse(first);
+    const auto mac = MacAddr::parse(second);
+    if (!address || !mac) return false;
+    state.gateways[*address] = *mac;
+    return true;
+  }
+  const auto vni = read_number(first, limits::kVniMax);
+  if (!vni) return false;
+  if (kind == "tenant") {
+    const auto zone = read_number(second, 0xffff);
+    if (zone) state.tenants[Vni(*vni)].zone = Zone(static_cast<uint16_t>(*zone));
+    return zone.has_value();
+  }
+  const auto prefix = IpPrefix::parse(second);
+  const auto tenant = state.tenants.find(Vni(*vni));
+  if (kind != "served" || !prefix || tenant == state.tenants.end()) return false;
+  tenant->second.served.push_back(*prefix);
+  return true;
+}
+
+Result<void> write_all(int fd, std::string_view text, const std::string& path) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return fail_errno(errno, "write " + path);
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+  return {};
+}
+
+}  // namespace
+
+SavedState load_state(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  if (!file || !std::getline(file, line) || line != kHeader) return {};
+  SavedState state;
+  while (std::getline(file, line))
+    if (!read_line(line, state)) return {};
+  return state;
+}
+
+Result<void> save_state(const std::string& path, const SavedState& state) {
+  std::string text(kHeader);
+  text += '\n';
+  for (const auto& [vni, tenant] : state.tenants) {
+    const std::string number = std::to_string(vni.value());
+    text += "tenant " + number + " " + std::to_string(tenant.zone.value()) + "\n";
+    for (const IpPrefix& prefix : tenant.served) text += "served " + number + " " + prefix.to_string() + "\n";
+  }
+  for (const auto& [address, mac] : state.gateways) text += "gateway " + address.to_string() + " " + mac.to_string() + "\n";
+
+  const std::string fresh = path + ".new";
+  UniqueFd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd.valid()) return fail_errno(errno, "open " + fresh);
+  if (auto written = write_all(fd.get(), text, fresh); !written) return written;
+  if (::rename(fresh.c_str(), path.c_str()) != 0) return fail_errno(errno, "rename " + fresh);
+  return {};
+}
+
+}  // namespace sepal::agent

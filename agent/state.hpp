@@ -1,0 +1,34 @@
+// The small state file: what the kernel cannot tell a later run. Losing it costs no forwarding: which tenants and
+// addresses were served last (so that connections of a port that left are ended even when its device is gone, and a
+// zone is not given away while connections still stand in it), and the public gateways' MACs last learnt (so that a
+// neighbour entry that times out moves no route).
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/net_types.hpp"
+#include "base/result.hpp"
+
+namespace sepal::agent {
+
+struct SavedTenant {
+  Zone zone;
+  std::vector<IpPrefix> served;  // addresses and prefixes of its local ports, sorted
+  bool operator==(const SavedTenant&) const = default;
+};
+
+struct SavedState {
+  std::map<Vni, SavedTenant> tenants;
+  std::map<IpAddr, MacAddr> gateways;
+  bool operator==(const SavedState&) const = default;
+};
+
+// A missing or damaged file is an empty state: it is an aid, never a condition.
+SavedState load_state(const std::string& path);
+// Atomic: a new file is renamed over the old one.
+Result<void> save_state(const std::string& path, const SavedState& state);
+
+}  // namespace sepal::agent

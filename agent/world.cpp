@@ -1,0 +1,219 @@
+// Gathers a World: links, clsacts, one dump of filters per clsact, neighbours of the public gateways.
+#include "agent/world.hpp"
+
+#include <algorithm>
+
+#include "agent/filters.hpp"
+#include "base/limits.hpp"
+#include "tc/pipeline/pipeline.hpp"
+
+namespace sepal::agent {
+namespace {
+
+using netlink::Link;
+
+// Zones in facts that belong to no tenant of ours (another instance's) stand under numbers no VNI can have.
+Vni nobody(Zone zone) { return Vni(limits::kVniMax + 1 + zone.value()); }
+
+class Look {
+ public:
+  Look(Kernel& kernel, const LookInput& input) : kernel_(kernel), in_(input) {
+    world_.facts.instance = tc::instance_hash(input.instance);
+  }
+
+  Result<World> run() {
+    if (auto done = read_links(); !done) return Unexpected(done.error());
+    if (in_.filters) {
+      if (auto done = read_filters(); !done) return Unexpected(done.error());
+      read_zones();
+    }
+    if (in_.config == nullptr) return std::move(world_);
+    if (auto done = find_underlay(); !done) return Unexpected(done.error());
+    find_ports();
+    if (auto done = find_gateways(); !done) return Unexpected(done.error());
+    if (auto programs = kernel_.slow_path.programs()) {
+      world_.facts.answer_neighbour = programs->answer_neighbour;
+      world_.facts.choose_slice = programs->choose_slice;
+    } else {
+      // The rules that need them will be refused, all others not.
+      world_.has_slow_path = false;
+      world_.problems.push_back(programs.error().message());
+    }
+    return std::move(world_);
+  }
+
+ private:
+  Result<void> read_links() {
+    auto links = netlink::list_links(kernel_.route);
+    for (int again = 0; !links && links.error().code == Errc::resync && again < 3; ++again)
+      links = netlink::list_links(kernel_.route);
+    if (!links) return Unexpected(while_doing(links.error(), "list devices"));
+    links_ = std::move(*links);
+    for (const Link& link : links_) {
+      world_.devices.emplace(link.index, link.name);
+      if (link.vxlan && link.alias == "sepal:" + in_.instance) world_.own_vxlans.push_back({link.index, link.name});
+    }
+    if (!in_.filters) return {};
+    auto clsact = netlink::list_clsact(kernel_.route);
+    for (int again = 0; !clsact && clsact.error().code == Errc::resync && again < 3; ++again)
+      clsact = netlink::list_clsact(kernel_.route);
+    if (!clsact) return Unexpected(while_doing(clsact.error(), "list qdiscs"));
+    world_.clsact = std::move(*clsact);
+    return {};
+  }
+
+  // Every device with a clsact is read, whether the configuration names it or not: rules of ours may stand on devices
+  // that were ours yesterday.
+  Result<void> read_filters() {
+    for (IfIndex device : world_.clsact) {
+      auto filters = dump_filters(kernel_.route, device, Detail::terse);
+      // A kind that knows no terse dump breaks it for the whole device (cls_bpf): then it is read in full.
+      if (!filters && filters.error().code != Errc::resync && filters.error().code != Errc::not_found)
+        filters = dump_filters(kernel_.route, device, Detail::full);
+      if (!filters && filters.error().code == Errc::not_found) continue;  // the device left just now
+      if (!filters) return Unexpected(while_doing(filters.error(), "read filters of " + world_.device_name(device)));
+      for (const Filter& filter : *filters) take(filter);
+    }
+    std::sort(world_.observed.begin(), world_.observed.end());
+    std::sort(world_.foreign.begin(), world_.foreign.end());
+    return {};
+  }
+
+  void take(const Filter& filter) {
+    const auto& cookie = filter.state.cookie;
+    if (filter.kind == "flower" && cookie && cookie->instance == world_.facts.instance)
+      world_.observed.push_back({filter.rule.id, *cookie, filter.state.skip_hw});
+    else
+      world_.foreign.push_back({filter.rule.id, filter.kind, cookie});
+  }
+
+  // Zones come back from the cookies of per-tenant chains; group 2 is asked first, for it stands in every block of a
+  // tenant and its zone can be no one else's. A zone that two tenants claim is believed to be the first one's: the
+  // other gets a new one, because to share a zone is to mix tenants.
+  void read_zones() {
+    std::map<Zone, Vni> owners;
+    auto claim = [&](Vni vni, Zone zone) {
+      if (vni == Vni() || zone == Zone() || world_.facts.zones.contains(vni)) return;
+      if (owners.emplace(zone, vni).second) world_.facts.zones.emplace(vni, zone);
+    };
+    for (const bool nat_only : {true, false}) {
+      for (const tc::Observed& rule : world_.observed) {
+        const tc::ChainId chain = tc::parse_chain(rule.id.chain);
+        if (chain.group < tc::Group::nat || (nat_only && chain.group != tc::Group::nat)) continue;
+        claim(chain.vni, rule.cookie.zone);
+      }
+    }
+    if (in_.saved != nullptr)
+      for (const auto& [vni, tenant] : in_.saved->tenants) claim(vni, tenant.zone);
+    for (const ForeignFilter& filter : world_.foreign)
+      if (filter.cookie) claim(nobody(filter.cookie->zone), filter.cookie->zone);
+  }
+
+  [[nodiscard]] const Link* find_link(const std::string& name) const {
+    const auto found = std::find_if(links_.begin(), links_.end(), [&](const Link& link) { return link.name == name; });
+    return found == links_.end() ? nullptr : &*found;
+  }
+
+  Result<void> find_underlay() {
+    const config::Host& host = in_.config->host;
+    const Link* uplink = find_link(host.underlay.device);
+    if (uplink == nullptr)
+      return fail(Errc::not_found, "underlay device '" + host.underlay.device +
+                                       "' is not there: create it, or name another in underlay.device");
+    world_.facts.uplink = uplink->index;
+    world_.facts.uplink_mac = uplink->mac;
+    for (const Link& link : links_)
+      if (link.kind == "vlan" && link.lower == uplink->index && link.vlan) world_.facts.host_vlans.insert(*link.vlan);
+    world_.vxlan = netlink::check_vxlan(links_, vxlan_wanted(host, in_.instance));
+    const bool there = world_.vxlan.state == netlink::VxlanState::ours || world_.vxlan.state == netlink::VxlanState::unfinished;
+    world_.facts.vxlan = there ? world_.vxlan.index : kVxlanToCome;
+    if (!there) world_.devices.emplace(kVxlanToCome, host.vxlan.device);
+    return {};
+  }
+
+  void find_ports() {
+    const config::Nic& nic = in_.config->host.nic;
+    std::map<uint16_t, IfIndex> representors;
+    if (!nic.manual_representors) {
+      // Without them ports wait, as they do for any device that is not there.
+      if (auto found = netlink::find_representors(links_, nic.pci))
+        representors = std::move(*found);
+      else
+        world_.problems.push_back(while_doing(found.error(), "nic " + nic.pci).message());
+    }
+    for (const config::Tenant& tenant : in_.config->tenants) {
+      for (const config::Port& port : tenant.ports) {
+        IfIndex index;
+        if (port.vf) {
+          const auto found = representors.find(*port.vf);
+          if (found != representors.end()) index = found->second;
+        } else if (const Link* link = find_link(port.device)) {
+          index = link->index;
+        }
+        if (index != IfIndex()) world_.facts.ports.emplace(tc::PortKey{tenant.name, port.name}, index);
+      }
+    }
+  }
+
+  // The configured MAC, else the neighbour table's, else the one last learnt: an entry that timed out moves no route.
+  Result<void> find_gateways() {
+    if (!in_.config->host.public_net) return {};
+    const config::Public& net = *in_.config->host.public_net;
+    if (net.gateway_mac) {
+      world_.facts.public_gateway4 = net.gateway_mac;
+      world_.facts.public_gateway6 = net.gateway_mac;
+      return {};
+    }
+    IfIndex device = world_.facts.uplink;
+    if (net.vlan) {
+      const auto vlan = std::find_if(links_.begin(), links_.end(), [&](const Link& link) {
+        return link.kind == "vlan" && link.lower == world_.facts.uplink && link.vlan == net.vlan;
+      });
+      device = vlan == links_.end() ? IfIndex() : vlan->index;
+    }
+    for (const IpAddr& gateway : net.gateways) {
+      auto& mac = gateway.is_v4() ? world_.facts.public_gateway4 : world_.facts.public_gateway6;
+      if (auto found = ask_neighbour(device, gateway, mac); !found) return found;
+      if (!mac && in_.saved != nullptr) {
+        const auto saved = in_.saved->gateways.find(gateway);
+        if (saved != in_.saved->gateways.end()) mac = saved->second;
+      }
+      if (!mac) world_.gateway_unknown = true;
+    }
+    return {};
+  }
+
+  Result<void> ask_neighbour(IfIndex device, const IpAddr& gateway, std::optional<MacAddr>& mac) {
+    if (device == IfIndex()) return {};
+    auto neighbour = netlink::find_neighbour(kernel_.route, device, gateway);
+    if (!neighbour) return Unexpected(while_doing(neighbour.error(), "ask for neighbour " + gateway.to_string()));
+    if (*neighbour && (*neighbour)->usable) {
+      mac = (*neighbour)->mac;
+      return {};
+    }
+    // A refusal (the device is down, no address on it) only means that it stays unknown; the notes say so.
+    if (in_.resolve_gateways) (void)netlink::resolve_neighbour(kernel_.route, device, gateway);
+    return {};
+  }
+
+  Kernel& kernel_;
+  const LookInput& in_;
+  std::vector<Link> links_;
+  World world_;
+};
+
+}  // namespace
+
+std::string World::device_name(IfIndex index) const {
+  const auto found = devices.find(index);
+  return found == devices.end() ? "device " + std::to_string(index.value()) : found->second;
+}
+
+netlink::VxlanWanted vxlan_wanted(const config::Host& host, const std::string& instance) {
+  const unsigned overhead = host.underlay.address.is_v4() ? limits::kVxlanOverheadIpv4 : limits::kVxlanOverheadIpv6;
+  return {host.vxlan.device, instance, host.vxlan.port, host.underlay.mtu - overhead};
+}
+
+Result<World> look(Kernel& kernel, const LookInput& input) { return Look(kernel, input).run(); }
+
+}  // namespace sepal::agent
