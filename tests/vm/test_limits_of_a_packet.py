@@ -1,0 +1,51 @@
+"""Expiring TTLs, fragments, large packets: what must leave the fast path and still be right."""
+
+import pytest
+
+from tests.lab.packets import IP, UDP, VXLAN
+from tests.vm import traffic
+
+pytestmark = pytest.mark.usefixtures("agents")
+
+
+@pytest.mark.parametrize("target", ["10.0.0.2", "fd00:100::2", "10.0.0.3", "198.18.0.1"])
+def test_a_packet_with_ttl_1_is_dropped_and_counted_before_it_makes_a_connection(lab, counters, target):
+    before = counters("h1").dropped(tenant="blue", reason="ttl-expired")
+    assert lab.ns("blue-web").ping(target, count=2, ttl=1, timeout=1).received == 0
+    assert counters("h1").dropped(tenant="blue", reason="ttl-expired") == before + 2
+
+
+@pytest.mark.parametrize("target", ["10.0.0.2", "fd00:100::2"])
+def test_a_ttl_that_ends_at_the_second_hypervisor_is_counted_there(lab, counters, target):
+    before = counters("h2").dropped(tenant="blue", reason="ttl-expired")
+    assert lab.ns("blue-web").ping(target, count=1, ttl=2, timeout=1).received == 0
+    assert counters("h2").dropped(tenant="blue", reason="ttl-expired") == before + 1
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("target", ["10.0.0.2", "fd00:100::2", "10.0.0.3", "fd00:100::3", "10.40.0.1"])
+def test_fragments_arrive(lab, target):
+    assert lab.ns("blue-web").ping(target, count=2, size=4000).received == 2
+
+
+def test_fragments_cross_the_tunnel_as_fragments_of_the_inner_packet(lab):
+    with lab.ns("h2").sniff("uplink") as sniffer:
+        exchange = traffic.udp_exchange(lab.ns("blue-web"), lab.ns("blue-db"), "10.0.0.2", 5370, count=1, size=4000)
+    assert exchange.answered == 1
+    assert all(p[IP].frag == 0 and not p[IP].flags.MF for p in sniffer.packets() if p.haslayer(VXLAN))
+    inner = [p[VXLAN].payload for p in sniffer.packets() if p.haslayer(VXLAN) and p[VXLAN].payload.haslayer(IP)]
+    assert any(frame[IP].frag > 0 for frame in inner)
+    assert all(len(frame) <= 14 + 1500 for frame in inner)
+
+
+def test_a_forged_fragment_is_not_let_in_by_being_one(lab, counters, forge):
+    before = counters("h1").dropped(tenant="blue", reason="bad-fragment")
+    with lab.ns("blue-app").sniff("eth0", direction="in") as sniffer:
+        forge("blue-web", "10.0.0.3", IP(src="10.0.0.99", dst="10.0.0.3", flags="MF") / UDP(sport=1, dport=2) / (b"x" * 64))
+    assert [p for p in sniffer.packets() if p.haslayer(IP) and p[IP].src == "10.0.0.99"] == []
+    assert counters("h1").dropped(tenant="blue", reason="bad-fragment") == before + 1
+
+
+def test_the_largest_packet_a_guest_may_send_crosses_the_tunnel_whole(lab):
+    assert lab.ns("blue-web").ping("10.0.0.2", count=2, size=1472, dont_fragment=True).received == 2
+    assert lab.ns("blue-web").ping("fd00:100::2", count=2, size=1452, dont_fragment=True).received == 2

@@ -1,0 +1,56 @@
+"""A tenant's VLAN on the uplink: its physical network, in both directions."""
+
+import pytest
+
+from tests.lab.packets import ARP, Dot1Q, Ether, ICMP, IP
+from tests.vm import traffic
+
+pytestmark = pytest.mark.usefixtures("agents")
+
+WAN_VLAN_MAC = "02:00:00:00:40:01"  # the gateway of the tenant VLAN
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("target", ["10.40.0.1", "fd00:40::1"])
+def test_a_guest_reaches_the_gateway_of_its_vlan(lab, target):
+    assert lab.ns("blue-web").ping(target, count=3).received == 3
+
+
+@pytest.mark.parametrize("target", ["10.0.0.1", "fd00:100::3"])
+def test_the_physical_network_reaches_a_guest(lab, target):
+    source = "10.40.0.1" if "." in target else "fd00:40::1"
+    assert lab.ns("wan").ping(target, count=3, source=source).received == 3
+
+
+def test_frames_leave_tagged_and_with_the_uplinks_mac(lab):
+    with lab.ns("wan").sniff("eth0", direction="in") as sniffer:
+        assert lab.ns("blue-web").ping("10.40.0.1", count=1, ttl=64).received == 1
+    requests = [p for p in sniffer.packets() if p.haslayer(ICMP) and p[IP].dst == "10.40.0.1"]
+    assert [p[Dot1Q].vlan for p in requests] == [40]
+    assert requests[0][Ether].src == lab.description.host("h1").mac
+    assert requests[0][Ether].dst == WAN_VLAN_MAC
+    assert requests[0][IP].ttl == 63
+
+
+def test_arp_on_the_vlan_is_answered_for_our_guests_only(lab):
+    wan = lab.ns("wan")
+    question = Ether(src=WAN_VLAN_MAC, dst="ff:ff:ff:ff:ff:ff") / Dot1Q(vlan=40)
+    with wan.sniff("eth0", direction="in") as sniffer:
+        for target in ("10.0.0.1", "10.0.0.99"):
+            wan.send("eth0", question / ARP(op=1, hwsrc=WAN_VLAN_MAC, psrc="10.40.0.1", pdst=target))
+    answers = [p for p in sniffer.packets() if p.haslayer(ARP) and p[ARP].op == 2]
+    assert [(p[ARP].psrc, p[ARP].hwsrc, p[Dot1Q].vlan) for p in answers] == [
+        ("10.0.0.1", lab.description.host("h1").mac, 40)]
+
+
+def test_the_other_tenant_has_no_part_in_it(lab):
+    """Green has no route via the VLAN; its packets leave on the public side, translated like any other."""
+    with lab.ns("wan").sniff("eth0", direction="in") as sniffer:
+        lab.ns("green-web").ping("10.40.0.1", count=1)
+    requests = [p for p in sniffer.packets() if p.haslayer(ICMP) and p[IP].dst == "10.40.0.1"]
+    assert [(p[Dot1Q].vlan, p[IP].src) for p in requests] == [(30, "203.0.113.10")]
+
+
+def test_a_tcp_transfer_crosses_the_vlan(lab):
+    transfer = traffic.tcp_transfer(lab.ns("blue-app"), lab.ns("wan"), "10.40.0.1", 8100)
+    assert transfer.digest_equal and transfer.peer[0] == "10.0.0.3"
