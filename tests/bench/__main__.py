@@ -1,0 +1,89 @@
+"""The ratios of docs/performance.md: `./dev bench`, inside the bed.
+
+    python3 -m tests.bench [--rounds N] [--only fill,restart,port,loss,memory] [--quick]
+
+Prints a table and leaves it as $SEPAL_OUT/bench.json, from which tests/bench/record.py writes the document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from .bed import TMP
+from .measure import Row, say
+from .world import Shape, World
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./dev bench", description="measures the rows of docs/performance.md")
+    parser.add_argument("--rounds", type=int, default=5, help="of every comparison (5)")
+    parser.add_argument("--only", default="fill,restart,port,loss,memory", help="rows to measure, comma between")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rules: to try the benchmark itself")
+    parser.add_argument("--threads", default="1,2", help="numbers of writers (1,2)")
+    parser.add_argument("--write", action="store_true", help="put the rows into docs/performance.md (./dev does it)")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        parser.error("makes network namespaces: run as root, through ./dev bench")
+    TMP.mkdir(parents=True, exist_ok=True)
+    scale = 1 if options.quick else 10
+    # One tenant of eight ports and a hundred routes is about a thousand rules.
+    small, large = World(Shape(), scale // 10 or 1), World(Shape(), scale)
+    if options.quick:
+        small = World(Shape(ports=2, routes4=40, routes6=4), 1)
+    wanted = options.only.split(",")
+    rows: list[Row] = []
+    for name in wanted:
+        rows += measure(name, small, large, options)
+        _print(rows)
+    out = Path(os.environ.get("SEPAL_OUT", "/tmp"))
+    document = {"machine": _machine(), "rounds": options.rounds, "rows": [row.as_dict() for row in rows]}
+    (out / "bench.json").write_text(json.dumps(document, indent=1, ensure_ascii=False))
+    return 0 if all(row.holds is not False for row in rows) else 1
+
+
+def measure(name: str, small: World, large: World, options: argparse.Namespace) -> list[Row]:
+    say(f"measuring: {name}")
+    if name == "fill":
+        from .row_fill import rows_fill
+        return rows_fill(large, options.rounds, [int(word) for word in options.threads.split(",")])
+    if name == "restart":
+        from .row_fill import rows_restart
+        return rows_restart(large, options.rounds)
+    if name == "port":
+        from .row_port import rows_port
+        return rows_port([small, large], options.rounds)
+    if name == "loss":
+        from .row_loss import rows_loss
+        return rows_loss(options.rounds)
+    if name == "memory":
+        from .row_memory import rows_memory
+        nothing = World(Shape(ports=0, routes4=0, routes6=0), 0)
+        return rows_memory([nothing, small, large], min(3, options.rounds))
+    sys.exit(f"bench: no rows called {name}")
+
+
+def _machine() -> str:
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), platform.machine())
+    bed = "in QEMU" if os.environ.get("SEPAL_BED") == "vm" else "on the machine itself"
+    return f"Linux {platform.release()}, {os.cpu_count()} CPUs ({cpu}), {bed}"
+
+
+def _print(rows: list[Row]) -> None:
+    width = max(len(row.name) for row in rows)
+    print()
+    for row in rows:
+        mark = {True: "holds", False: "MISSED", None: ""}[row.holds]
+        print(f"  {row.name:{width}}  {row.result:>22}  {row.goal:>12}  {mark}")
+        if row.detail:
+            print(f"  {'':{width}}  {row.detail}")
+    print(flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+// A transport that counts and times what passes through it, and tells the seconds of a pass apart: in the kernel, or
+// ours. What the numbers mean is the benchmarks' business (rules.cpp).
+#pragma once
+
+#include <linux/rtnetlink.h>
+
+#include <chrono>
+
+#include "netlink/message.hpp"
+#include "netlink/transport.hpp"
+
+namespace sepal::bench {
+
+using BenchClock = std::chrono::steady_clock;
+
+inline double ms_since(BenchClock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(BenchClock::now() - begin).count();
+}
+
+struct Meter {
+  double write_ms = 0;    // inside transact()
+  double read_ms = 0;     // inside dump() and get(), the time of their sinks included
+  size_t filters = 0;     // RTM_NEWTFILTER and RTM_DELTFILTER messages sent
+  size_t others = 0;      // every other message that changes the kernel
+  size_t write_bytes = 0;
+  size_t dumps = 0;
+};
+
+class MeteredTransport : public netlink::Transport {
+ public:
+  MeteredTransport(std::unique_ptr<netlink::Transport> inner, Meter& meter) : inner_(std::move(inner)), meter_(meter) {}
+
+  Result<void> transact(netlink::Bytes& requests,
+                        const std::function<void(size_t, const netlink::Answer&)>& answered) override {
+    (void)netlink::for_each_message(requests, [this](const nlmsghdr& header, netlink::BytesView) -> Result<void> {
+      const bool filter = header.nlmsg_type == RTM_NEWTFILTER || header.nlmsg_type == RTM_DELTFILTER;
+      ++(filter ? meter_.filters : meter_.others);
+      return {};
+    });
+    meter_.write_bytes += requests.size();
+    const auto begin = BenchClock::now();
+    auto result = inner_->transact(requests, answered);
+    meter_.write_ms += ms_since(begin);
+    return result;
+  }
+  Result<void> dump(netlink::Bytes request, const netlink::MessageSink& sink) override {
+    ++meter_.dumps;
+    const auto begin = BenchClock::now();
+    auto result = inner_->dump(std::move(request), sink);
+    meter_.read_ms += ms_since(begin);
+    return result;
+  }
+  Result<void> get(netlink::Bytes request, const netlink::MessageSink& sink) override {
+    const auto begin = BenchClock::now();
+    auto result = inner_->get(std::move(request), sink);
+    meter_.read_ms += ms_since(begin);
+    return result;
+  }
+  [[nodiscard]] uint64_t writes() const override { return inner_->writes(); }
+
+ private:
+  std::unique_ptr<netlink::Transport> inner_;
+  Meter& meter_;
+};
+
+}  // namespace sepal::bench

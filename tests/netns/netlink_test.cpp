@@ -1,0 +1,519 @@
+// netlink/ against the running kernel, in a namespace that holds nothing but what a test makes.
+#include <gtest/gtest.h>
+#include <linux/neighbour.h>
+#include <linux/netlink.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+
+#include "base/unique_fd.hpp"
+#include "netlink/channel.hpp"
+#include "netlink/conntrack.hpp"
+#include "netlink/link_monitor.hpp"
+#include "netlink/links.hpp"
+#include "netlink/message.hpp"
+
+namespace sepal::netlink {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Its words are shown only when they tell why a test failed or was skipped: in the log of a run under --verbose.
+bool run(const std::string& command) { return std::system((command + " >/dev/null").c_str()) == 0; }
+
+// Every test begins with an empty namespace: its loopback and what it makes itself.
+class RealKernel : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto opened = open_transport({.protocol = NETLINK_ROUTE});
+    ASSERT_TRUE(opened) << opened.error().message();
+    route_ = std::move(*opened);
+  }
+  void TearDown() override {
+    if (!route_) return;
+    auto links = list_links(*route_);
+    ASSERT_TRUE(links);
+    for (const Link& link : *links) {
+      if (link.name != "lo") (void)run("ip link del dev " + link.name);
+    }
+  }
+
+  // A veth pair a–b, both up.
+  void make_veth() {
+    ASSERT_TRUE(run("ip link add name a type veth peer name b"));
+    ASSERT_TRUE(run("ip link set dev a up"));
+    ASSERT_TRUE(run("ip link set dev b up"));
+  }
+  IfIndex index_of(std::string_view name) {
+    auto link = get_link(*route_, name);
+    EXPECT_TRUE(link) << link.error().message();
+    return link ? link->index : IfIndex{};
+  }
+
+  // Permanent neighbours 10.1.x.y on `device`: writes that are cheap and can be refused one by one.
+  static Bytes neighbours(IfIndex device, unsigned first, unsigned count) {
+    Bytes requests;
+    for (unsigned i = first; i < first + count; ++i) append_neighbour(requests, device, i);
+    return requests;
+  }
+  static void append_neighbour(Bytes& requests, IfIndex device, unsigned number) {
+    ndmsg header{};
+    header.ndm_family = AF_INET;
+    header.ndm_ifindex = static_cast<int>(device.value());
+    header.ndm_state = NUD_PERMANENT;
+    MessageBuilder message(requests, RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
+    message.put_be32(NDA_DST, 0x0a010000 + number);
+    const MacAddr mac{{2, 0, 0, 0, static_cast<uint8_t>(number >> 8U), static_cast<uint8_t>(number)}};
+    message.put_bytes(NDA_LLADDR, mac.bytes.data(), mac.bytes.size());
+    ASSERT_TRUE(message.finish());
+  }
+
+  std::unique_ptr<Transport> route_;
+};
+
+// --- transport
+
+TEST_F(RealKernel, a_thousand_writes_are_answered_in_order_with_refusals_where_they_belong) {
+  make_veth();
+  const IfIndex device = index_of("a");
+  Bytes requests;
+  for (unsigned i = 0; i < 1000; ++i) {
+    if (i % 100 == 63) {
+      append_neighbour(requests, IfIndex(4'000'000), i);  // no such device
+    } else if (i % 100 == 64) {
+      append_neighbour(requests, device, i - 2);  // there already
+    } else {
+      append_neighbour(requests, device, i);
+    }
+  }
+  std::vector<size_t> order;
+  std::vector<std::pair<size_t, int>> refused;
+  ASSERT_TRUE(route_->transact(requests, [&](size_t i, const Answer& answer) {
+    order.push_back(i);
+    if (!answer) refused.emplace_back(i, answer.error().sys_errno);
+  }));
+  ASSERT_EQ(order.size(), 1000U);
+  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+  ASSERT_EQ(refused.size(), 20U);
+  for (size_t i = 0; i < refused.size(); i += 2) {
+    EXPECT_EQ(refused[i], std::pair(i / 2 * 100 + 63, ENODEV));
+    EXPECT_EQ(refused[i + 1], std::pair(i / 2 * 100 + 64, EEXIST));
+  }
+  EXPECT_EQ(route_->writes(), 1000U);
+  auto found = find_neighbour(*route_, device, *IpAddr::parse("10.1.3.231"));  // number 999
+  ASSERT_TRUE(found && *found);
+  EXPECT_EQ((*found)->mac, *MacAddr::parse("02:00:00:00:03:e7"));
+}
+
+TEST_F(RealKernel, a_refusal_brings_the_kernels_own_words) {
+  make_veth();
+  tcmsg header{};
+  header.tcm_ifindex = static_cast<int>(index_of("a").value());
+  header.tcm_parent = TC_H_ROOT;
+  Bytes request;
+  MessageBuilder message(request, RTM_NEWQDISC, NLM_F_REQUEST | NLM_F_CREATE, header);
+  message.put_string(TCA_KIND, "no-such-qdisc");
+  ASSERT_TRUE(message.finish());
+  auto answer = transact_one(*route_, std::move(request));
+  ASSERT_FALSE(answer);
+  EXPECT_NE(answer.error().ext_ack.find("qdisc"), std::string::npos) << answer.error().message();
+}
+
+TEST_F(RealKernel, a_dump_of_many_datagrams_is_whole) {
+  make_veth();
+  const IfIndex device = index_of("a");
+  Bytes requests = neighbours(device, 0, 3000);
+  ASSERT_TRUE(route_->transact(requests, [](size_t, const Answer& answer) { EXPECT_TRUE(answer); }));
+  Bytes request;
+  MessageBuilder message(request, RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, ndmsg{});
+  ASSERT_TRUE(message.finish());
+  size_t shown = 0;
+  ASSERT_TRUE(dump_whole(
+      *route_, request, [&shown] { shown = 0; },
+      [&](BytesView reply) -> Result<void> {
+        ndmsg header{};
+        EXPECT_TRUE(read_fixed_header(reply, header));
+        if (header.ndm_ifindex == static_cast<int>(device.value()) && header.ndm_family == AF_INET) ++shown;
+        return {};
+      }));
+  EXPECT_EQ(shown, 3000U);
+}
+
+uint32_t port_of(int fd) {
+  sockaddr_nl address{};
+  socklen_t size = sizeof address;
+  EXPECT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  return address.nl_pid;
+}
+
+// What some other process could do to us.
+void send_from_elsewhere(uint32_t port, const Bytes& datagram) {
+  const UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  const int bytes = 1 << 20;
+  (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes);
+  sockaddr_nl to{};
+  to.nl_family = AF_NETLINK;
+  to.nl_pid = port;
+  ASSERT_EQ(::sendto(fd.get(), datagram.data(), datagram.size(), 0, reinterpret_cast<sockaddr*>(&to), sizeof to),
+            static_cast<ssize_t>(datagram.size()))
+      << errno;
+}
+
+TEST_F(RealKernel, a_datagram_of_a_process_bears_its_sender) {
+  auto channel = open_channel(NETLINK_ROUTE);
+  ASSERT_TRUE(channel);
+  send_from_elsewhere(port_of((*channel)->fd()), Bytes(64, 0));
+  auto datagram = (*channel)->receive(Clock::now() + milliseconds(1000));
+  ASSERT_TRUE(datagram);
+  EXPECT_NE(datagram->sender, 0U);
+}
+
+TEST_F(RealKernel, a_datagram_too_long_for_the_buffer_says_so_and_the_next_one_fits) {
+  auto channel = open_channel(NETLINK_ROUTE);
+  ASSERT_TRUE(channel);
+  const size_t size = 100'000;
+  for (const bool fits : {false, true}) {
+    send_from_elsewhere(port_of((*channel)->fd()), Bytes(size, 0x7e));
+    auto datagram = (*channel)->receive(Clock::now() + milliseconds(1000));
+    ASSERT_TRUE(datagram);
+    EXPECT_EQ(datagram->size, size);
+    EXPECT_EQ(datagram->bytes.size() == size, fits);
+  }
+}
+
+TEST_F(RealKernel, signals_neither_end_a_wait_nor_prolong_it) {
+  auto channel = open_channel(NETLINK_ROUTE);
+  ASSERT_TRUE(channel);
+  static volatile std::sig_atomic_t alarms;
+  alarms = 0;
+  struct sigaction action{};
+  action.sa_handler = [](int) { alarms = alarms + 1; };  // without SA_RESTART
+  struct sigaction old{};
+  ASSERT_EQ(::sigaction(SIGALRM, &action, &old), 0);
+  const itimerval every{{0, 20'000}, {0, 20'000}};
+  ASSERT_EQ(::setitimer(ITIMER_REAL, &every, nullptr), 0);
+
+  const auto begin = Clock::now();
+  auto datagram = (*channel)->receive(begin + milliseconds(300));
+  const auto waited = Clock::now() - begin;
+
+  const itimerval never{};
+  ::setitimer(ITIMER_REAL, &never, nullptr);
+  ::sigaction(SIGALRM, &old, nullptr);
+  ASSERT_FALSE(datagram);
+  EXPECT_EQ(datagram.error().sys_errno, ETIMEDOUT);
+  EXPECT_GE(alarms, 2);
+  EXPECT_GE(waited, milliseconds(295));
+  EXPECT_LT(waited, milliseconds(5000));
+}
+
+// --- devices
+
+TEST_F(RealKernel, devices_are_listed_as_ip_link_made_them) {
+  ASSERT_TRUE(run("ip link add name a address 02:11:22:33:44:55 mtu 1400 type veth peer name b"));
+  ASSERT_TRUE(run("ip link set dev b alias 'the other end'"));
+  ASSERT_TRUE(run("ip link set dev b up"));
+  const bool vlan = run("ip link add link a name a.5 type vlan id 5");
+  auto links = list_links(*route_);
+  ASSERT_TRUE(links) << links.error().message();
+  std::map<std::string, Link> by_name;
+  for (const Link& link : *links) by_name[link.name] = link;
+  ASSERT_TRUE(by_name.contains("a") && by_name.contains("b") && by_name.contains("lo"));
+  EXPECT_EQ(by_name["a"].kind, "veth");
+  EXPECT_EQ(by_name["a"].mac, *MacAddr::parse("02:11:22:33:44:55"));
+  EXPECT_EQ(by_name["a"].mtu, 1400U);
+  EXPECT_FALSE(by_name["a"].up);
+  EXPECT_TRUE(by_name["b"].up);
+  EXPECT_FALSE(by_name["b"].running);  // its peer is down
+  EXPECT_EQ(by_name["b"].alias, "the other end");
+  EXPECT_EQ(by_name["lo"].kind, "");
+  if (vlan) {
+    EXPECT_EQ(by_name["a.5"].vlan, Vid(5));
+    EXPECT_EQ(by_name["a.5"].kind, "vlan");
+    EXPECT_EQ(by_name["a.5"].lower, by_name["a"].index);
+  }
+  auto one = get_link(*route_, "a");
+  ASSERT_TRUE(one);
+  EXPECT_EQ(one->index, by_name["a"].index);
+  EXPECT_EQ(get_link(*route_, "nowhere").error().code, Errc::not_found);
+}
+
+TEST_F(RealKernel, a_device_is_set_up) {
+  ASSERT_TRUE(run("ip link add name a type veth peer name b"));
+  ASSERT_TRUE(set_link_up(*route_, index_of("a")));
+  EXPECT_TRUE(get_link(*route_, "a")->up);
+  EXPECT_EQ(set_link_up(*route_, IfIndex(4'000'000)).error().code, Errc::not_found);
+}
+
+TEST_F(RealKernel, addresses_are_found_on_their_devices) {
+  make_veth();
+  ASSERT_TRUE(run("ip addr add 192.0.2.1/24 dev a"));
+  ASSERT_TRUE(run("ip addr add 198.51.100.1 peer 198.51.100.2/32 dev b"));
+  const bool ipv6 = run("ip -6 addr add fd00:1::1/64 dev a nodad");
+  auto addresses = list_addresses(*route_);
+  ASSERT_TRUE(addresses) << addresses.error().message();
+  auto device_of = [&addresses](std::string_view text) {
+    for (const Address& address : *addresses) {
+      if (address.address == *IpAddr::parse(text)) return address.usable ? address.device : IfIndex(0xffff);
+    }
+    return IfIndex{};
+  };
+  EXPECT_EQ(device_of("192.0.2.1"), index_of("a"));
+  EXPECT_EQ(device_of("198.51.100.1"), index_of("b"));
+  EXPECT_EQ(device_of("198.51.100.2"), IfIndex{});  // the peer's is not ours
+  if (ipv6) {
+    EXPECT_EQ(device_of("fd00:1::1"), index_of("a"));
+  }
+}
+
+TEST_F(RealKernel, devices_with_clsact_are_told_from_those_with_other_qdiscs) {
+  make_veth();
+  EXPECT_TRUE(list_clsact(*route_)->empty());
+  if (!run("tc qdisc add dev a clsact")) GTEST_SKIP() << "this kernel has no clsact";
+  ASSERT_TRUE(run("tc qdisc add dev b ingress"));
+  auto devices = list_clsact(*route_);
+  ASSERT_TRUE(devices);
+  EXPECT_EQ(*devices, (std::set<IfIndex>{index_of("a")}));
+}
+
+TEST_F(RealKernel, a_neighbour_is_unknown_then_being_resolved_then_known) {
+  make_veth();
+  ASSERT_TRUE(run("ip addr add 192.0.2.1/24 dev a"));
+  const IfIndex device = index_of("a");
+  const IpAddr gateway = IpAddr::v4(192, 0, 2, 254);
+  auto found = find_neighbour(*route_, device, gateway);
+  ASSERT_TRUE(found) << found.error().message();
+  EXPECT_EQ(*found, std::nullopt);
+
+  ASSERT_TRUE(resolve_neighbour(*route_, device, gateway));
+  found = find_neighbour(*route_, device, gateway);
+  ASSERT_TRUE(found && *found);
+  EXPECT_FALSE((*found)->usable);
+
+  ASSERT_TRUE(run("ip neigh replace 192.0.2.254 lladdr 02:00:00:00:00:fe dev a nud reachable"));
+  found = find_neighbour(*route_, device, gateway);
+  ASSERT_TRUE(found && *found);
+  EXPECT_TRUE((*found)->usable);
+  EXPECT_EQ((*found)->mac, *MacAddr::parse("02:00:00:00:00:fe"));
+}
+
+// --- the vxlan device
+
+// Lets writes through up to a point, then fails: what a kill -9 between two messages leaves behind.
+class DyingTransport : public Transport {
+ public:
+  DyingTransport(Transport& real, uint64_t writes_left) : real_(real), writes_left_(writes_left) {}
+  Result<void> transact(Bytes& requests, const std::function<void(size_t, const Answer&)>& answered) override {
+    if (writes_left_ == 0) return fail(Errc::resync, "killed");
+    --writes_left_;
+    return real_.transact(requests, answered);
+  }
+  Result<void> dump(Bytes request, const MessageSink& sink) override { return real_.dump(std::move(request), sink); }
+  Result<void> get(Bytes request, const MessageSink& sink) override { return real_.get(std::move(request), sink); }
+  [[nodiscard]] uint64_t writes() const override { return real_.writes(); }
+
+ private:
+  Transport& real_;
+  uint64_t writes_left_;
+};
+
+class RealVxlan : public RealKernel {
+ protected:
+  void SetUp() override {
+    RealKernel::SetUp();
+    if (!run("ip link add probe type vxlan external dstport 4790")) GTEST_SKIP() << "this kernel has no vxlan";
+    ASSERT_TRUE(run("ip link del probe"));
+  }
+  VxlanWanted wanted_{.name = "sepal-vxlan", .instance = "blue", .port = 4789, .mtu = 8950};
+};
+
+TEST_F(RealVxlan, is_made_complete_and_a_second_look_writes_nothing) {
+  auto made = ensure_vxlan(*route_, wanted_);
+  ASSERT_TRUE(made) << made.error().message();
+  auto link = get_link(*route_, wanted_.name);
+  ASSERT_TRUE(link);
+  EXPECT_EQ(link->index, *made);
+  EXPECT_EQ(link->kind, "vxlan");
+  EXPECT_EQ(link->alias, "sepal:blue");
+  EXPECT_EQ(link->mtu, 8950U);
+  EXPECT_TRUE(link->up);
+  EXPECT_EQ(link->vxlan, (VxlanAttrs{4789, true, false, true, true}));
+  EXPECT_EQ(check_vxlan(*list_links(*route_), wanted_).state, VxlanState::ours);
+
+  const uint64_t before = route_->writes();
+  EXPECT_EQ(*ensure_vxlan(*route_, wanted_), *made);
+  EXPECT_EQ(route_->writes(), before);
+}
+
+TEST_F(RealVxlan, half_made_by_a_kill_is_finished_by_the_next_start) {
+  DyingTransport dying(*route_, 1);
+  ASSERT_FALSE(ensure_vxlan(dying, wanted_));
+  ASSERT_TRUE(get_link(*route_, wanted_.name));
+  EXPECT_EQ(check_vxlan(*list_links(*route_), wanted_).state, VxlanState::unfinished);
+  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
+  EXPECT_EQ(check_vxlan(*list_links(*route_), wanted_).state, VxlanState::ours);
+}
+
+TEST_F(RealVxlan, an_mtu_changed_by_hand_is_set_again) {
+  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
+  ASSERT_TRUE(run("ip link set sepal-vxlan mtu 1400"));
+  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
+  EXPECT_EQ(get_link(*route_, wanted_.name)->mtu, 8950U);
+}
+
+TEST_F(RealVxlan, somebody_elses_device_of_that_name_is_a_conflict_and_stays) {
+  for (const char* make :
+       {"ip link add sepal-vxlan type veth peer name c", "ip link add sepal-vxlan type vxlan id 5 dstport 4789"}) {
+    ASSERT_TRUE(run(make));
+    auto made = ensure_vxlan(*route_, wanted_);
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code, Errc::conflict) << made.error().message();
+    EXPECT_EQ(delete_vxlan(*route_, wanted_.name, wanted_.instance).error().code, Errc::conflict);
+    EXPECT_TRUE(get_link(*route_, wanted_.name));
+    ASSERT_TRUE(run("ip link del sepal-vxlan"));
+  }
+}
+
+TEST_F(RealVxlan, ours_with_another_port_is_wrong_until_it_is_removed) {
+  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
+  wanted_.port = 8472;
+  EXPECT_EQ(ensure_vxlan(*route_, wanted_).error().code, Errc::conflict);
+  EXPECT_TRUE(*delete_vxlan(*route_, wanted_.name, wanted_.instance));
+  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
+  EXPECT_EQ(get_link(*route_, wanted_.name)->vxlan->port, 8472);
+}
+
+TEST_F(RealVxlan, deleting_leaves_nothing_and_deleting_again_is_no_failure) {
+  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
+  EXPECT_TRUE(*delete_vxlan(*route_, wanted_.name, wanted_.instance));
+  EXPECT_EQ(get_link(*route_, wanted_.name).error().code, Errc::not_found);
+  EXPECT_FALSE(*delete_vxlan(*route_, wanted_.name, wanted_.instance));
+}
+
+// --- events
+
+bool readable(int fd) {
+  pollfd wait{fd, POLLIN, 0};
+  return ::poll(&wait, 1, 2000) == 1;
+}
+
+TEST_F(RealKernel, a_device_that_comes_changes_and_goes_is_told) {
+  auto monitor = LinkMonitor::open({.neighbours = true});
+  ASSERT_TRUE(monitor) << monitor.error().message();
+  EXPECT_TRUE(monitor->drain()->empty());
+  make_veth();
+  const IfIndex a = index_of("a");
+  ASSERT_TRUE(readable(monitor->fd()));
+  auto changes = monitor->drain();
+  ASSERT_TRUE(changes);
+  EXPECT_TRUE(changes->devices.contains(a));
+  EXPECT_TRUE(changes->devices.contains(index_of("b")));
+
+  ASSERT_TRUE(run("ip neigh replace 192.0.2.254 lladdr 02:00:00:00:00:fe dev a nud permanent"));
+  ASSERT_TRUE(readable(monitor->fd()));
+  EXPECT_TRUE(monitor->drain()->devices.contains(a));
+  ASSERT_TRUE(run("ip addr add 192.0.2.1/24 dev a"));
+  ASSERT_TRUE(readable(monitor->fd()));
+  EXPECT_TRUE(monitor->drain()->devices.contains(a));
+  ASSERT_TRUE(run("ip link del dev a"));
+  ASSERT_TRUE(readable(monitor->fd()));
+  EXPECT_TRUE(monitor->drain()->devices.contains(a));
+}
+
+TEST_F(RealKernel, more_events_than_fit_are_told_as_an_overrun) {
+  auto monitor = LinkMonitor::open({});
+  ASSERT_TRUE(monitor);
+  const int tiny = 4096;
+  ASSERT_EQ(::setsockopt(monitor->fd(), SOL_SOCKET, SO_RCVBUF, &tiny, sizeof tiny), 0);
+  make_veth();
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(run("ip link set dev a down"));
+    ASSERT_TRUE(run("ip link set dev a up"));
+  }
+  auto changes = monitor->drain();
+  ASSERT_TRUE(changes);
+  EXPECT_TRUE(changes->overrun);
+  EXPECT_FALSE(monitor->drain()->overrun);  // told once
+}
+
+// --- conntrack
+
+class RealConntrack : public RealKernel {
+ protected:
+  void SetUp() override {
+    RealKernel::SetUp();
+    auto opened = open_transport({.protocol = NETLINK_NETFILTER});
+    if (!opened) GTEST_SKIP() << "this kernel has no nfnetlink";
+    netfilter_ = std::move(*opened);
+    if (auto listed = list_connections(*netfilter_, Zone(0)); !listed) GTEST_SKIP() << listed.error().message();
+    if (!run("conntrack -V")) GTEST_SKIP() << "no conntrack(8) to make entries with";
+  }
+
+  // One tenant's connections; equal in every zone.
+  static void fill(const std::string& zone) {
+    const std::string insert = "conntrack -I " + zone + " -t 300 ";
+    ASSERT_TRUE(run(insert + "-s 10.0.0.1 -d 10.0.0.2 -p udp --sport 5000 --dport 53"));
+    ASSERT_TRUE(run(insert + "-s 10.0.0.1 -d 203.0.113.9 -r 203.0.113.9 -q 198.51.100.7 -p tcp --sport 1234 --dport 80"
+                             " --reply-port-src 80 --reply-port-dst 1024 --state ESTABLISHED"));
+    ASSERT_TRUE(run(insert + "-s 10.0.0.1 -d 10.0.0.2 -p icmp --icmp-type 8 --icmp-code 0 --icmp-id 513"));
+    ASSERT_TRUE(run(insert + "-s fd00:100::1 -d fd00:200::2 -p icmpv6 --icmpv6-type 128 --icmpv6-code 0"
+                             " --icmpv6-id 4660"));
+    ASSERT_TRUE(run(insert + "-s fd00:100::1 -d fd00:200::2 -p udp --sport 5000 --dport 53"));
+  }
+  static ConnectionPredicate in_zone(uint16_t zone) {
+    return [zone](const Connection& connection) { return connection.zone == Zone(zone); };
+  }
+  size_t count(uint16_t zone) { return list_connections(*netfilter_, Zone(zone))->size(); }
+
+  std::unique_ptr<Transport> netfilter_;
+};
+
+TEST_F(RealConntrack, deleting_one_tenants_connections_leaves_anothers_with_equal_tuples) {
+  fill("-w 7");
+  fill("-w 8");
+  ASSERT_EQ(count(7), 5U);
+  ASSERT_EQ(count(8), 5U);
+  auto deleted = delete_connections(*netfilter_, in_zone(7));
+  ASSERT_TRUE(deleted) << deleted.error().message();
+  EXPECT_EQ(*deleted, 5U);
+  EXPECT_EQ(count(7), 0U);
+  EXPECT_EQ(count(8), 5U);
+  EXPECT_EQ(*delete_connections(*netfilter_, in_zone(8)), 5U);
+}
+
+TEST_F(RealConntrack, entries_whose_zone_holds_for_one_direction_are_deleted_too) {
+  fill("--orig-zone 9");
+  fill("--reply-zone 11");
+  fill("-w 8");
+  EXPECT_EQ(*delete_connections(*netfilter_, in_zone(9)), 5U);
+  EXPECT_EQ(count(9), 0U);
+  EXPECT_EQ(count(11), 5U);
+  EXPECT_EQ(*delete_connections(*netfilter_, in_zone(11)), 5U);
+  EXPECT_EQ(count(8), 5U);
+  EXPECT_EQ(*delete_connections(*netfilter_, in_zone(8)), 5U);
+}
+
+TEST_F(RealConntrack, single_connections_can_be_chosen_by_what_they_are) {
+  fill("-w 7");
+  auto deleted = delete_connections(*netfilter_, [](const Connection& connection) {
+    return connection.zone == Zone(7) && connection.original.protocol == IPPROTO_TCP;
+  });
+  ASSERT_TRUE(deleted) << deleted.error().message();
+  EXPECT_EQ(*deleted, 1U);
+  auto left = list_connections(*netfilter_, Zone(7));
+  ASSERT_TRUE(left);
+  EXPECT_EQ(left->size(), 4U);
+  for (const Connection& connection : *left) EXPECT_NE(connection.original.protocol, IPPROTO_TCP);
+  EXPECT_EQ(*delete_connections(*netfilter_, in_zone(7)), 4U);
+}
+
+}  // namespace
+}  // namespace sepal::netlink

@@ -1,0 +1,146 @@
+// A hypervisor in memory for the agent's tests: fake rtnetlink, fake conntrack, fake eBPF, a run directory of its own,
+// and configurations written as YAML.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/filters.hpp"
+#include "agent/kernel.hpp"
+#include "agent/paths.hpp"
+#include "agent/reconciler.hpp"
+#include "config/read.hpp"
+#include "tc/codec/flower.hpp"
+#include "tests/support/fake_conntrack.hpp"
+#include "tests/support/fake_kernel.hpp"
+
+namespace sepal::agent {
+
+// eBPF that only remembers.
+class FakeSlowPath : public SlowPath {
+ public:
+  bool pinned = false;
+  std::vector<tc::NeighbourEntry> neighbours;
+  std::vector<std::string> calls;  // "put", "drop"
+
+  Result<SlowPathPrograms> programs() override { return SlowPathPrograms{{"sepal_neigh", {1}}, {"sepal_slice", {2}}}; }
+  Result<void> pin() override {
+    pinned = true;
+    return {};
+  }
+  Result<int> program_fd(const tc::Bpf& action) override { return action.name == "sepal_neigh" ? 100 : 101; }
+  Result<void> put_entries(const std::vector<tc::NeighbourEntry>& wanted, const std::vector<tc::SliceEntry>&) override {
+    calls.emplace_back("put");
+    neighbours = wanted;
+    return {};
+  }
+  Result<void> drop_stale(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
+    calls.emplace_back("drop");
+    return {};
+  }
+  Result<bool> unpin() override { return std::exchange(pinned, false); }
+};
+
+// A process killed after a number of writes: from then on nothing it says arrives, and nothing answers.
+class DyingTransport : public netlink::Transport {
+ public:
+  DyingTransport(test::FakeKernel& kernel, uint64_t writes) : kernel_(kernel) { kernel_.break_at_write = kernel_.writes() + writes; }
+  Result<void> transact(netlink::Bytes& requests, const std::function<void(size_t, const netlink::Answer&)>& answered) override {
+    if (dead_) return gone();
+    auto done = kernel_.transact(requests, answered);
+    dead_ = !done;
+    return done;
+  }
+  Result<void> dump(netlink::Bytes request, const netlink::MessageSink& sink) override {
+    return dead_ ? gone() : kernel_.dump(std::move(request), sink);
+  }
+  Result<void> get(netlink::Bytes request, const netlink::MessageSink& sink) override {
+    return dead_ ? gone() : kernel_.get(std::move(request), sink);
+  }
+  [[nodiscard]] uint64_t writes() const override { return kernel_.writes(); }
+
+ private:
+  static Result<void> gone() { return fail(Errc::resync, "killed"); }
+  test::FakeKernel& kernel_;
+  bool dead_ = false;
+};
+
+inline config::Config read_config(const std::string& yaml) {
+  auto read = config::read_texts({{"sepal.yaml", yaml}});
+  if (read) return std::move(*read);
+  for (const auto& fault : read.error()) ADD_FAILURE() << fault.to_string();
+  return {};
+}
+
+inline const std::string kHostYaml =
+    "apiVersion: sepal/v1\nkind: Host\nunderlay: {device: uplink, address: 192.0.2.1}\n";
+inline const std::string kBlueHead =
+    "---\napiVersion: sepal/v1\nkind: Tenant\nname: blue\nvni: 100\nsubnets: [10.0.0.0/24]\nports:\n";
+inline const std::string kWebPort =
+    "  - {name: web, device: blue-web, mac: \"02:00:00:00:01:01\", addresses: [10.0.0.1]}\n";
+inline const std::string kAppPort =
+    "  - {name: app, device: blue-app, mac: \"02:00:00:00:01:03\", addresses: [10.0.0.3]}\n";
+inline const std::string kRemoteRoute = "routes:\n  - {to: 10.0.0.2/32, via: 192.0.2.2}\n";
+inline const std::string kGreen =
+    "---\napiVersion: sepal/v1\nkind: Tenant\nname: green\nvni: 200\nsubnets: [10.0.0.0/24]\nports:\n"
+    "  - {name: web, device: green-web, mac: \"02:00:00:00:02:01\", addresses: [10.0.0.1]}\n";
+
+// blue with two ports and a route, green with one port: the usual world.
+inline config::Config usual_config() { return read_config(kHostYaml + kBlueHead + kWebPort + kAppPort + kRemoteRoute + kGreen); }
+
+class AgentTest : public ::testing::Test {
+ protected:
+  AgentTest() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "sepal-agent-XXXXXX").string();
+    directory_ = ::mkdtemp(pattern.data());
+    paths_ = *Paths::make("default", directory_);
+    for (const char* name : {"uplink", "blue-web", "blue-app", "green-web"}) devices_[name] = kernel_.add_link(name);
+  }
+  ~AgentTest() override { std::filesystem::remove_all(directory_); }
+
+  [[nodiscard]] Kernel kernel() { return {kernel_, conntrack_, slow_path_}; }
+  [[nodiscard]] Reconciler reconciler() { return {kernel(), paths_}; }
+
+  // One pass of a new process.
+  PassReport apply(const config::Config& config) {
+    Reconciler fresh = reconciler();
+    auto report = fresh.apply(config, {});
+    EXPECT_TRUE(report.has_value()) << (report ? "" : report.error().message());
+    return report ? *report : PassReport{};
+  }
+
+  // The ingress filters a device has, whoever made them.
+  [[nodiscard]] std::vector<Filter> filters_on(const std::string& device) {
+    auto filters = dump_filters(kernel_, device_index(device), Detail::full);
+    EXPECT_TRUE(filters.has_value()) << filters.error().message();
+    return filters ? *filters : std::vector<Filter>();
+  }
+  [[nodiscard]] IfIndex device_index(const std::string& name) const {
+    for (const auto& [index, link] : kernel_.links)
+      if (link.name == name) return index;
+    return {};
+  }
+
+  // A filter of somebody else's, in the fake kernel's own terms.
+  test::FilterPlace add_foreign(const std::string& device, uint32_t chain, uint16_t prio, const std::string& kind) {
+    kernel_.clsact.insert(device_index(device));
+    const test::FilterPlace place{device_index(device), 0xfffffff2U, chain, prio, 1};
+    kernel_.filters[place] = {0x0003, kind, {}};
+    return place;
+  }
+
+  std::string directory_;
+  Paths paths_;
+  test::FakeKernel kernel_;
+  test::FakeConntrack conntrack_;
+  FakeSlowPath slow_path_;
+  std::map<std::string, IfIndex> devices_;
+};
+
+}  // namespace sepal::agent

@@ -1,0 +1,105 @@
+#include <gtest/gtest.h>
+#include <linux/rtnetlink.h>
+
+#include "netlink/channel.hpp"
+#include "netlink/message.hpp"
+#include "tests/support/fake_channel.hpp"
+
+namespace sepal::netlink {
+namespace {
+
+using test::FakeChannel;
+
+class Parallel : public testing::Test {
+ protected:
+  Parallel() {
+    std::vector<std::unique_ptr<Transport>> members;
+    for (int i = 0; i < 3; ++i) {
+      auto channel = std::make_unique<FakeChannel>();
+      kernels_.push_back(channel.get());
+      members.push_back(make_transport(std::move(channel), {.protocol = NETLINK_ROUTE}));
+    }
+    transport_ = make_parallel_transport(std::move(members));
+  }
+
+  // Each carries its own number behind the header.
+  static Bytes requests(uint32_t count) {
+    Bytes bytes;
+    for (uint32_t i = 0; i < count; ++i) {
+      MessageBuilder message(bytes, RTM_NEWTFILTER, NLM_F_REQUEST, i);
+      EXPECT_TRUE(message.finish());
+    }
+    return bytes;
+  }
+
+  [[nodiscard]] std::vector<uint32_t> numbers_at(size_t kernel) const {
+    std::vector<uint32_t> numbers;
+    for (const Bytes& request : kernels_[kernel]->requests) {
+      uint32_t number = 0;
+      EXPECT_TRUE(read_fixed_header(request, number));
+      numbers.push_back(number);
+    }
+    return numbers;
+  }
+
+  Result<void> transact(uint32_t count) {
+    Bytes bytes = requests(count);
+    return transport_->transact(bytes, [this](size_t i, const Answer& answer) {
+      order_.push_back(i);
+      if (!answer) refused_.push_back(i);
+    });
+  }
+
+  std::vector<FakeChannel*> kernels_;
+  std::unique_ptr<Transport> transport_;
+  std::vector<size_t> order_;
+  std::vector<size_t> refused_;
+};
+
+TEST_F(Parallel, spans_are_contiguous_and_equal_and_cover_everything) {
+  ASSERT_TRUE(transact(3001));
+  uint32_t next = 0;
+  for (size_t kernel = 0; kernel < 3; ++kernel) {
+    const auto numbers = numbers_at(kernel);
+    EXPECT_NEAR(static_cast<double>(numbers.size()), 1000.0, 1.0);
+    for (const uint32_t number : numbers) EXPECT_EQ(number, next++);
+  }
+  EXPECT_EQ(next, 3001U);
+  EXPECT_EQ(transport_->writes(), 3001U);
+}
+
+TEST_F(Parallel, answers_come_in_the_order_of_requests_whoever_was_asked) {
+  kernels_[0]->refuse[5] = {EEXIST, ""};
+  kernels_[2]->refuse[7] = {EEXIST, ""};
+  ASSERT_TRUE(transact(3000));
+  ASSERT_EQ(order_.size(), 3000U);
+  for (size_t i = 0; i < order_.size(); ++i) ASSERT_EQ(order_[i], i);
+  EXPECT_EQ(refused_, (std::vector<size_t>{5, 2007}));
+}
+
+TEST_F(Parallel, few_requests_are_not_worth_a_thread) {
+  ASSERT_TRUE(transact(100));
+  EXPECT_EQ(kernels_[0]->requests.size(), 100U);
+  EXPECT_TRUE(kernels_[1]->requests.empty());
+}
+
+TEST_F(Parallel, one_broken_connection_is_a_resync_that_keeps_the_others_answers) {
+  kernels_[1]->push_overrun();
+  auto done = transact(3000);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::resync);
+  EXPECT_EQ(order_.size(), 2000U);
+  EXPECT_EQ(order_.front(), 0U);
+  EXPECT_EQ(order_.back(), 2999U);
+}
+
+TEST_F(Parallel, malformed_requests_are_not_sent_by_anyone) {
+  Bytes bytes = requests(3000);
+  bytes.resize(bytes.size() - 2);
+  auto done = transport_->transact(bytes, [](size_t, const Answer&) { FAIL(); });
+  EXPECT_EQ(done.error().code, Errc::internal);
+  for (const FakeChannel* kernel : kernels_) EXPECT_TRUE(kernel->requests.empty());
+}
+
+}  // namespace
+}  // namespace sepal::netlink

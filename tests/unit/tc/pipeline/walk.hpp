@@ -1,0 +1,57 @@
+// An interpreter of tc semantics over a RuleSet: which rule takes a packet, what its actions do, where it ends. Twice:
+// as software sees the rules, and as a NIC does that holds only those that are not skip_hw and hands up what it misses.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "conntrack.hpp"
+#include "packet.hpp"
+#include "tc/pipeline/pipeline.hpp"
+
+namespace sepal::tc::model {
+
+struct Outcome {
+  enum class Kind : uint8_t { dropped, host, sent } kind = Kind::host;
+  IfIndex device;                      // sent: where to
+  Packet packet;                       // as it ends
+  const CompiledRule* by = nullptr;    // the rule that decided; null: fell off the last chain
+  std::vector<uint32_t> chains;        // in the order visited
+  bool left_hardware = false;          // hardware(): software had to finish
+  std::string fault;                   // what no packet may ever meet: empty when all is well
+
+  [[nodiscard]] DropReason reason() const { return by == nullptr ? DropReason::none : by->origin.drop; }
+  [[nodiscard]] std::string to_string() const;
+};
+
+// True when both end alike: same verdict, same place, same frame.
+bool same_end(const Outcome& a, const Outcome& b);
+
+// A rule set made ready for walking; refers to it.
+class Dataplane {
+ public:
+  Dataplane(const RuleSet& rules, IfIndex vxlan);
+
+  Outcome software(IfIndex device, Packet packet, Conntrack& conntrack) const;
+  // `offloaded` says which of the connections that a NIC could know it knows by now.
+  Outcome hardware(IfIndex device, Packet packet, Conntrack& conntrack,
+                   const std::function<bool(const Connection&)>& offloaded) const;
+
+ private:
+  struct Run;
+  [[nodiscard]] const CompiledRule* pick(const Run& run, View view) const;
+  void software_from(Run& run, uint32_t chain) const;
+  // Runs actions from `first` on; true when the packet's way ended, else run.next is the chain that follows, if any.
+  bool act(Run& run, const CompiledRule& rule, size_t first, View view) const;
+  bool answer_question(Run& run) const;
+  bool choose_slice(Run& run) const;
+  void finish_sent(Run& run, const CompiledRule& rule, IfIndex device) const;
+
+  const RuleSet& rules_;
+  IfIndex vxlan_;
+  std::map<std::pair<IfIndex, uint32_t>, std::vector<const CompiledRule*>> chains_;
+};
+
+}  // namespace sepal::tc::model
