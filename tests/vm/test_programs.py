@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 BUILD = Path(os.environ.get("SEPAL_BUILD", Path(__file__).resolve().parents[2] / "build")) / "debug/tests"
-PROGRAMS = ["bpf/bpf_tests"]
+PROGRAMS = ["bpf/bpf_tests", "bpf/bpf_in_flower"]
 
 
 @pytest.mark.smoke
