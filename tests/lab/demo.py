@@ -48,8 +48,7 @@ You are in the lab. `on NAME COMMAND` runs a command in one of {names}.
 
 `exit` takes the lab down."""
 
-SHELL_RC = """\
-PS1='lab# '
+SHELL_COMMANDS = """\
 export PATH={bin}:$PATH
 on() {{
     local where=$1 command=$2
@@ -59,12 +58,12 @@ on() {{
     fi
     nsenter --net="/run/netns/$where" -- "$command" "$@"
 }}
-cat <<'END'
-
-{help}
-
-END
 """
+
+
+def shell_commands() -> str:
+    """What a shell of the lab has beside bash itself: the programs, and `on`."""
+    return SHELL_COMMANDS.format(bin=Path(program("sepald")).parent, config=EXAMPLES)
 
 
 class Screen:
@@ -256,8 +255,8 @@ def shell(lab: Lab, screen: Screen) -> None:
     """An interactive shell with the lab around it."""
     config = EXAMPLES.relative_to(REPOSITORY)
     names = ", ".join(lab.description.namespaces())
-    text = SHELL_RC.format(bin=Path(program("sepald")).parent, config=EXAMPLES,
-                           help=SHELL_HELP.format(names=names, config=config))
+    greeting = SHELL_HELP.format(names=names, config=config)
+    text = f"PS1='lab# '\n{shell_commands()}cat <<'END'\n\n{greeting}\n\nEND\n"
     rc = Path("/tmp/sepal-demo.rc")
     rc.write_text(text)
     subprocess.run(["bash", "--rcfile", str(rc), "-i"], cwd=REPOSITORY)
