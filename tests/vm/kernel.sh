@@ -17,6 +17,10 @@ kernel_parts=(arch crypto fs lib net drivers/net drivers/virtio drivers/char dri
 # kernel_dir SERIES: prints the folder of Debian's newest kernel of that series, fetching it first when needed.
 kernel_dir() {
     local series=$1 dir
+    if kernel_configs "$series" >/dev/null; then
+        own_kernel_dir "$series"
+        return
+    fi
     dir=$SEPAL_CACHE/kernels/$series.$kernel_layout
     if [[ ! -s $dir/release ]]; then
         mkdir -p "$SEPAL_CACHE/kernels"
@@ -37,7 +41,7 @@ fetch_kernel() {
     case $series in
         6.1) ;;
         6.12) use_backports "$SEPAL_CACHE/apt" ;;
-        *) die "no kernel series '$series': Debian 12 has 6.1, its backports have 6.12" ;;
+        *) die "no kernel '$series': Debian 12 has 6.1, its backports have 6.12; offload and offload-checked are our own" ;;
     esac
     package=$(apt-cache "${apt_options[@]}" depends linux-image-amd64 2>/dev/null |
         awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
