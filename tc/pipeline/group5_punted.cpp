@@ -1,8 +1,10 @@
 // Group 5, punted before conntrack: software only.
 // Arrives: fragments and packets whose TTL ends here. Matched: for fragments the port's anti-spoofing once more, then
 // `ct` reassembles them and they go on whole through group 2 (act_mirred cuts them again on the way out). Expired TTLs
-// are counted and dropped. Of a tenant whose zone a NIC cannot restore, everything from a wire comes here and is tracked.
-// A miss is what anti-spoofing or reassembly left over: counted and dropped.
+// are counted and dropped, those to a group by a reason of their own: guests report their groups with TTL 1 unasked
+// (IGMP, MLD), and an operator who looks for a loop must not find these. Of a tenant whose zone a NIC cannot restore,
+// everything from a wire comes here and is tracked. A miss is what anti-spoofing or reassembly left over: counted and
+// dropped.
 //
 // On the public side (lane 1, VNI slot 0) the tenant is not known yet: fragments carry no ports, ICMP never does.
 // Fragments are reassembled in a zone of their own and then chosen by slice (group 1 of slot 0); for ICMP a program
@@ -13,9 +15,18 @@
 namespace sepal::tc {
 namespace {
 
-void add_expired(Block& block, uint32_t chain, Vni vni, const config::Location& where) {
-  const Tag tag{Group::punted, vni, where, DropReason::ttl_expired, true};
-  for (Family family : kFamilies) block.add(chain, 1, kEthAll, expiring_ttl(family), {drop()}, tag);
+constexpr uint16_t kPrioMulticast = 1;
+constexpr uint16_t kPrioTtl = 2;
+constexpr uint16_t kPrioFragment = 3;
+constexpr uint16_t kPrioBeyondNic = 4;
+
+constexpr uint16_t kPrioPublicTtl = 1;
+constexpr uint16_t kPrioPublicFragment = 2;
+
+void add_expired(Block& block, uint32_t chain, uint16_t prio, const Tag& punted) {
+  Tag tag = punted;
+  tag.drop = DropReason::ttl_expired;
+  for (Family family : kFamilies) block.add(chain, prio, kEthAll, expiring_ttl(family), {drop()}, tag);
 }
 
 }  // namespace
@@ -26,16 +37,21 @@ void group5_punted(Block& block, const TenantPlan& tenant, const LocalPort* from
   Tag tag{Group::punted, tenant.vni, from != nullptr ? from->port->where : tenant.tenant->where};
   tag.skip_hw = true;
 
-  add_expired(block, chain, tenant.vni, tag.where);
+  Tag to_group = tag;
+  to_group.drop = DropReason::multicast;
+  for (Family family : kFamilies) block.add(chain, kPrioMulticast, kEthAll, multicast(family), {drop()}, to_group);
+  add_expired(block, chain, kPrioTtl, tag);
   if (from != nullptr) {
     for (const IpPrefix& source : from->sources) {
-      block.add(chain, 2, kEthAll,
+      block.add(chain, kPrioFragment, kEthAll,
                 fragments(source.family()).mac(Key::src_mac, from->port->mac).ip(Key::src_ip4, source), track, tag);
     }
   } else {
     for (Family family : kFamilies) {
-      block.add(chain, 2, kEthAll, fragments(family), track, tag);
-      if (!tenant.in_hardware()) block.add(chain, 3, kEthAll, Match().eth_type(eth_of(family)), track, tag);
+      block.add(chain, kPrioFragment, kEthAll, fragments(family), track, tag);
+      if (!tenant.in_hardware()) {
+        block.add(chain, kPrioBeyondNic, kEthAll, Match().eth_type(eth_of(family)), track, tag);
+      }
     }
   }
   tag.drop = DropReason::bad_fragment;
@@ -50,19 +66,20 @@ void group5_public(Block& block) {
   Tag tag{Group::punted, Vni(), where};
   tag.skip_hw = true;
 
-  add_expired(block, punted, Vni(), where);
+  // No group stands here: only our own public addresses come this way.
+  add_expired(block, punted, kPrioPublicTtl, tag);
   Tag outside = tag;
   outside.drop = DropReason::outside_slice;
   // Fragments come first: once whole, the rest of this group is done in by_port's chain, where an address that is one
   // tenant's alone (2) stands before ICMP (3), which has no port, and the slices (4).
   for (Family family : kFamilies) {
-    block.add(punted, 2, kEthAll, fragments(family), {ct_lookup(Zone(limits::kZoneReassembly)), goto_chain(by_port)},
-              tag);
+    block.add(punted, kPrioPublicFragment, kEthAll, fragments(family),
+              {ct_lookup(Zone(limits::kZoneReassembly)), goto_chain(by_port)}, tag);
     for (uint32_t chain : {punted, by_port}) {
-      block.add(chain, 3, kEthAll, ip_protocol(family, icmp_of(family)),
-                {bpf(block.facts().choose_slice.name, block.facts().choose_slice.tag, Control::drop),
-                 goto_chain(by_slice)},
-                tag);
+      block.add(
+          chain, 3, kEthAll, ip_protocol(family, icmp_of(family)),
+          {bpf(block.facts().choose_slice.name, block.facts().choose_slice.tag, Control::drop), goto_chain(by_slice)},
+          tag);
     }
   }
   Tag last = tag;

@@ -1,8 +1,9 @@
 // Group 7, new connections: software only, one chain for each VNI in every block.
-// Arrives: packets in state NEW that no connection has been committed for. Matched: TCP that does not begin with SYN
-// drops (else a connection that was deleted would come back by itself); then the destination, longest prefix first: what
-// has no route drops before any state exists. Left on the packet: a committed connection, marked so, with its
-// translation where the route leads to the public side and the source stands in `nat`. A miss drops and is counted.
+// Arrives: packets in state NEW that no connection has been committed for. Matched: multicast drops (nothing here
+// forwards it, and a default route must not carry it out), and so does TCP that does not begin with SYN (else a
+// connection that was deleted would come back by itself); then the destination, longest prefix first: what has no route
+// drops before any state exists. Left on the packet: a committed connection, marked so, with its translation where the
+// route leads to the public side and the source stands in `nat`. A miss drops and is counted.
 //
 // Only what differs stands here: the tenant's own subnets are one entry each, whoever of their addresses is where; an
 // absent address within them costs a connection entry and drops in group 3.
@@ -11,8 +12,10 @@
 namespace sepal::tc {
 namespace {
 
-constexpr uint16_t kPrioNever = 1;
-constexpr uint16_t kPrioPrefix = 2;  // two for each length: with the source, and without
+constexpr uint16_t kPrioMulticast = 1;
+constexpr uint16_t kPrioNoSyn = 2;
+constexpr uint16_t kPrioUnpublished = 3;
+constexpr uint16_t kPrioPrefix = 4;  // two for each length: with the source, and without
 constexpr uint16_t kTcpSyn = 0x02;
 
 }  // namespace
@@ -29,7 +32,8 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
   };
 
   for (Family family : kFamilies) {
-    block.add(chain, kPrioNever, kEthAll, ip_protocol(family, kProtoTcp).set(Key::tcp_flags, 0, kTcpSyn), {drop()},
+    block.add(chain, kPrioMulticast, kEthAll, multicast(family), {drop()}, dropped(DropReason::multicast));
+    block.add(chain, kPrioNoSyn, kEthAll, ip_protocol(family, kProtoTcp).set(Key::tcp_flags, 0, kTcpSyn), {drop()},
               dropped(DropReason::no_syn));
   }
   // From outside nobody begins anything with a public address that translates, whatever prefix a port may claim.
@@ -37,7 +41,7 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
     std::set<IpAddr> addresses;
     for (const config::Nat& nat : tenant.tenant->nat) addresses.insert(nat.address);
     for (const IpAddr& address : addresses) {
-      block.add(chain, kPrioNever, kEthAll,
+      block.add(chain, kPrioUnpublished, kEthAll,
                 Match().eth_type(eth_of(address.family)).ip(Key::dst_ip4, IpPrefix::host(address)), {drop()},
                 dropped(DropReason::unpublished));
     }

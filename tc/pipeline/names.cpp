@@ -24,6 +24,7 @@ std::string_view to_string(DropReason reason) {
     case DropReason::waiting: return "waiting";
     case DropReason::hairpin: return "hairpin";
     case DropReason::unknown_mac: return "unknown-mac";
+    case DropReason::multicast: return "multicast";
     case DropReason::ttl_expired: return "ttl-expired";
     case DropReason::bad_fragment: return "bad-fragment";
     case DropReason::not_answered: return "not-answered";

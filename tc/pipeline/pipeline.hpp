@@ -59,6 +59,7 @@ enum class DropReason : uint8_t {
   waiting,          // g3, g7: the route's port has no device yet, or the public gateway's MAC is not known yet
   hairpin,          // g3: the destination is the port it came from
   unknown_mac,      // g4: no such port
+  multicast,        // g5, g7: to a group; nothing here forwards to groups
   ttl_expired,      // g5
   bad_fragment,     // g5: what is left after reassembly
   not_answered,     // g6: a question that is not ours to answer

@@ -268,11 +268,14 @@ std::vector<Target> targets_in_block(const TenantPlan& tenant, Routes routes) {
 
 uint16_t eth_of(Family family) { return family == Family::ipv4 ? kEthIpv4 : kEthIpv6; }
 
-Match fragments(Family family) {
-  return Match().eth_type(eth_of(family)).set(Key::ip_flags, kIpFlagFrag, kIpFlagFrag);
-}
+Match fragments(Family family) { return Match().eth_type(eth_of(family)).set(Key::ip_flags, kIpFlagFrag, kIpFlagFrag); }
 
 Match expiring_ttl(Family family) { return Match().eth_type(eth_of(family)).set(Key::ip_ttl, 0, 0xfe); }
+
+Match multicast(Family family) {
+  static const IpPrefix kGroups[] = {*IpPrefix::parse("224.0.0.0/4"), *IpPrefix::parse("ff00::/8")};
+  return Match().eth_type(eth_of(family)).ip(Key::dst_ip4, kGroups[static_cast<size_t>(family)]);
+}
 
 Match ip_protocol(Family family, uint8_t protocol) {
   return Match().eth_type(eth_of(family)).set(Key::ip_proto, protocol);

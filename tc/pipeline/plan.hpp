@@ -144,6 +144,7 @@ std::vector<Target> targets_in_block(const TenantPlan& tenant, Routes routes);
 // eth_type + the fragment bit or an expiring TTL: what must leave the fast path before conntrack and routing.
 Match fragments(Family family);
 Match expiring_ttl(Family family);
+Match multicast(Family family);                      // eth_type + a destination that is a group
 Match ip_protocol(Family family, uint8_t protocol);  // eth_type + ip_proto
 uint16_t eth_of(Family family);
 inline constexpr Family kFamilies[] = {Family::ipv4, Family::ipv6};

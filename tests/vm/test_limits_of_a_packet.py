@@ -2,7 +2,18 @@
 
 import pytest
 
-from tests.lab.packets import IP, UDP, VXLAN
+from tests.lab.packets import (
+    IP,
+    UDP,
+    VXLAN,
+    ICMPv6MLDMultAddrRec,
+    ICMPv6MLReport2,
+    IPOption_Router_Alert,
+    IPv6,
+    IPv6ExtHdrHopByHop,
+    Raw,
+    RouterAlert,
+)
 from tests.vm import traffic
 
 pytestmark = pytest.mark.usefixtures("agents")
@@ -20,6 +31,23 @@ def test_a_ttl_that_ends_at_the_second_hypervisor_is_counted_there(lab, counters
     before = counters("h2").dropped(tenant="blue", reason="ttl-expired")
     assert lab.ns("blue-web").ping(target, count=1, ttl=2, timeout=1).received == 0
     assert counters("h2").dropped(tenant="blue", reason="ttl-expired") == before + 1
+
+
+IGMP_REPORT = (IP(src="10.0.0.1", dst="224.0.0.251", ttl=1, proto=2, options=[IPOption_Router_Alert()])
+               / Raw(b"\x16\x00\x09\x04\xe0\x00\x00\xfb"))
+MLD_REPORT = (IPv6(src="fe80::1234", dst="ff02::16", hlim=1) / IPv6ExtHdrHopByHop(options=[RouterAlert()])
+              / ICMPv6MLReport2(records=[ICMPv6MLDMultAddrRec(rtype=4, dst="ff02::fb")]))
+
+
+@pytest.mark.parametrize("report", [IGMP_REPORT, MLD_REPORT], ids=["IGMP", "MLD"])
+def test_a_guests_report_of_its_groups_is_counted_as_multicast_and_not_as_an_expired_ttl(counters, forge, report):
+    before = counters("h1")
+    for _ in range(5):
+        forge("blue-web", report.dst, report)
+    after = counters("h1")
+    # The guest's own kernel may report meanwhile, too.
+    assert after.dropped(tenant="blue", reason="multicast") >= before.dropped(tenant="blue", reason="multicast") + 5
+    assert after.dropped(reason="ttl-expired") == before.dropped(reason="ttl-expired")
 
 
 @pytest.mark.smoke
