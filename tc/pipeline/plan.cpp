@@ -246,8 +246,8 @@ std::vector<DestinationClass> classify(const TenantPlan& tenant, Routes routes) 
       std::move(entries),
       [](const Entry& cover, const Entry& entry) {
         // A neighbour that is not here is as good as its subnet: group 3 knows better (see group 7's comment). But it
-        // must not begin a translation on its way into group 3's drop.
-        const bool left_to_group3 = entry.neighbour && entry.kind == Kind::drop && cover.kind != Kind::open;
+        // must not begin a translation on its way into group 3's drop, nor count as what another drop covers.
+        const bool left_to_group3 = entry.neighbour && entry.kind == Kind::drop && cover.kind == Kind::plain;
         return left_to_group3 || (cover.kind == entry.kind && cover.reason == entry.reason);
       },
       [](const Entry& entry) { return entry.kind == Kind::drop && entry.reason == DropReason::no_route; });
