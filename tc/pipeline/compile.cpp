@@ -13,8 +13,8 @@ namespace {
 
 void compile_port(const Plan& plan, const TenantPlan& tenant, const LocalPort& port, RuleSet& out) {
   const bool in_hardware =
-      tenant.in_hardware() && std::all_of(tenant.peers.begin(), tenant.peers.end(),
-                                          [](const TenantPlan* peer) { return peer->in_hardware(); });
+      tenant.in_hardware() &&
+      std::all_of(tenant.peers.begin(), tenant.peers.end(), [](const TenantPlan* peer) { return peer->in_hardware(); });
   Block block(BlockKind::port, port.device, plan, out, !in_hardware);
   group0_ingress(block, tenant, port);
   group2_nat(block, tenant);
@@ -78,11 +78,19 @@ void finish_rules(std::vector<CompiledRule>& rules) {
     rule.rule.id.handle = match_handle(rule.rule.spec.match);
     rule.cookie.content = content_hash(rule.rule.spec, rule.rule.id.protocol);
   }
-  std::sort(rules.begin(), rules.end(), [&](const CompiledRule& a, const CompiledRule& b) {
-    if (place(a) != place(b)) return place(a) < place(b);
-    if (a.rule.id.handle != b.rule.id.handle) return a.rule.id.handle < b.rule.id.handle;
-    return a.rule.spec.match < b.rule.spec.match;
+  // Rules are large: sorted as pointers, each is moved once.
+  std::vector<CompiledRule*> order;
+  order.reserve(rules.size());
+  for (CompiledRule& rule : rules) order.push_back(&rule);
+  std::sort(order.begin(), order.end(), [&](const CompiledRule* a, const CompiledRule* b) {
+    if (auto by_place = place(*a) <=> place(*b); by_place != 0) return by_place < 0;
+    if (a->rule.id.handle != b->rule.id.handle) return a->rule.id.handle < b->rule.id.handle;
+    return a->rule.spec.match < b->rule.spec.match;
   });
+  std::vector<CompiledRule> sorted;
+  sorted.reserve(rules.size());
+  for (CompiledRule* rule : order) sorted.push_back(std::move(*rule));
+  rules = std::move(sorted);
   for (size_t i = 1; i < rules.size(); ++i) {
     RuleId& id = rules[i].rule.id;
     const RuleId& before = rules[i - 1].rule.id;
@@ -219,7 +227,8 @@ std::map<Vni, Zone> allocate_zones(const config::Config& config, const Facts& fa
   for (const config::Tenant& tenant : config.tenants) {
     auto known = facts.zones.find(tenant.vni);
     if (known != facts.zones.end() && known->second.value() <= limits::kTenantZoneMax &&
-        given.insert(known->second).second) zones[tenant.vni] = known->second;
+        given.insert(known->second).second)
+      zones[tenant.vni] = known->second;
   }
   uint16_t next = 1;
   for (const config::Tenant& tenant : config.tenants) {
