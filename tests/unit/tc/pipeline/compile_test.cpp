@@ -8,6 +8,7 @@
 #include "tc/pipeline/plan.hpp"
 #include "walk.hpp"
 #include "world.hpp"
+#include "worlds.hpp"
 
 namespace sepal::tc {
 namespace {
@@ -79,19 +80,16 @@ constexpr uint32_t blue(Group group, Lane lane = Lane::guest) { return chain_num
 }  // namespace
 
 TEST(Compile, is_a_pure_function) {
-  for (uint64_t seed = 1; seed <= 40; ++seed) {
-    const model::World world = model::random_world(seed);
+  model::in_every_world([](const model::Compiled& compiled, uint64_t seed) {
     const model::World copy = model::random_world(seed);
-    EXPECT_TRUE(compile(world.config, world.facts) == compile(copy.config, copy.facts)) << seed;
-  }
+    EXPECT_TRUE(compiled.rules == compile(copy.config, copy.facts));
+  });
 }
 
 TEST(Compile, places_are_unique_sorted_and_of_one_protocol_per_priority) {
-  for (uint64_t seed = 1; seed <= 60; ++seed) {
-    const model::World world = model::random_world(seed);
-    const RuleSet rules = compile(world.config, world.facts);
+  model::in_every_world([](const model::Compiled& compiled, uint64_t) {
     const CompiledRule* before = nullptr;
-    for (const CompiledRule& rule : rules.rules) {
+    for (const CompiledRule& rule : compiled.rules.rules) {
       const RuleId& id = rule.rule.id;
       ASSERT_GE(id.handle, 1U);
       ASSERT_LE(id.handle, 0x7fffffffU);
@@ -105,7 +103,7 @@ TEST(Compile, places_are_unique_sorted_and_of_one_protocol_per_priority) {
       }
       before = &rule;
     }
-  }
+  });
 }
 
 TEST(Compile, a_rules_place_and_cookie_do_not_depend_on_other_tenants) {
@@ -133,9 +131,8 @@ TEST(Compile, cookies_carry_the_instance_and_the_tenants_zone) {
 }
 
 TEST(Compile, a_rule_is_deeper_than_everything_it_can_jump_to) {
-  for (uint64_t seed = 1; seed <= 40; ++seed) {
-    const model::World world = model::random_world(seed);
-    const RuleSet rules = compile(world.config, world.facts);
+  model::in_every_world([](const model::Compiled& compiled, uint64_t) {
+    const RuleSet& rules = compiled.rules;
     std::map<std::pair<IfIndex, uint32_t>, unsigned> deepest;
     for (const CompiledRule& rule : rules.rules) {
       unsigned& depth = deepest[{rule.rule.id.device, rule.rule.id.chain}];
@@ -148,17 +145,18 @@ TEST(Compile, a_rule_is_deeper_than_everything_it_can_jump_to) {
         EXPECT_EQ(rule.depth, (deepest[{rule.rule.id.device, gact->verdict.chain}]) + 1);
       }
     }
-  }
+  });
 }
 
 TEST(Compile, random_worlds_break_no_lint_rule) {
-  for (uint64_t seed = 1; seed <= 60; ++seed) {
-    const model::World world = model::random_world(seed, {5, seed % 3 == 0});
-    const RuleSet rules = compile(world.config, world.facts);
-    for (const LintFinding& finding : lint(rules.rules, lint_context(world.config, world.facts, rules.zones))) {
-      EXPECT_TRUE(finding.informative) << "seed " << seed << ": " << to_string(finding);
+  auto check = [](const model::Compiled& compiled, uint64_t) {
+    const auto context = lint_context(compiled.world.config, compiled.world.facts, compiled.rules.zones);
+    for (const LintFinding& finding : lint(compiled.rules.rules, context)) {
+      EXPECT_TRUE(finding.informative) << to_string(finding);
     }
-  }
+  };
+  model::in_every_world(check);
+  model::in_every_world(check, true, model::kWorldsBeyondNic);
 }
 
 TEST(Compile, a_waiting_port_has_no_rules_and_its_addresses_drop_by_name) {
@@ -232,7 +230,8 @@ TEST(Group0, lets_in_own_mac_with_own_address_and_punts_what_is_not_for_conntrac
   EXPECT_NE(std::find_if(lines.begin(), lines.end(),
                          [](const std::string& l) {
                            return l.find("src_mac 02:00:00:00:00:01") != std::string::npos &&
-                                  l.find("src_ip 10.0.0.1") != std::string::npos && l.find("ct zone 1 nat") != std::string::npos;
+                                  l.find("src_ip 10.0.0.1") != std::string::npos &&
+                                  l.find("ct zone 1 nat") != std::string::npos;
                          }),
             lines.end());
   EXPECT_EQ(lines.back().substr(0, 5), "1000 ");
@@ -330,7 +329,8 @@ TEST(Group3, nothing_untranslated_follows_a_public_route) {
   const RuleSet rules = compile(config, facts_with_all_ports(config));
   const model::Dataplane dataplane(rules, kVxlan);
   model::Conntrack conntrack;
-  // A guest elsewhere, to which this host has no route, opens a connection; the answer must not leave for the public side.
+  // A guest elsewhere, to which this host has no route, opens a connection; the answer must not leave for the public
+  // side.
   model::Packet opens = guest_packet(1, "10.0.0.1");
   opens.src = ip("172.30.0.5");
   opens.received_in = model::Tunnel{100, ip("192.0.2.2"), ip("192.0.2.1"), 4789};
@@ -418,6 +418,49 @@ TEST(Group5, pings_too_big_for_one_packet_pass_both_kinds_of_nat) {
     ASSERT_EQ(back.device, kWeb) << (shared ? "shared: " : "whole: ") << back.to_string();
     EXPECT_EQ(back.packet.icmp_id, 7);
   }
+}
+
+TEST(Group5, a_guests_report_of_its_groups_is_multicast_and_no_expired_ttl) {
+  const Config config = blue_with_two_ports();
+  const RuleSet rules = compile(config, facts_with_all_ports(config));
+  const model::Dataplane dataplane(rules, kVxlan);
+  model::Packet igmp = guest_packet(1, "224.0.0.22");
+  igmp.protocol = 2;
+  igmp.ttl = 1;
+  igmp.src_port = igmp.dst_port = 0;
+  model::Packet mld = igmp;
+  mld.eth_type = kEthIpv6;
+  mld.protocol = kProtoIcmpv6;
+  mld.icmp_type = 143;
+  mld.src = ip("fe80::1234");  // its link-local address: no address of the port
+  mld.dst = ip("ff02::16");
+  model::Packet expired = guest_packet(1, "10.0.0.2");
+  expired.ttl = 1;
+  for (const bool tunnelled : {false, true}) {
+    auto reason = [&](model::Packet packet) {
+      if (tunnelled) packet.received_in = model::Tunnel{100, ip("192.0.2.2"), ip("192.0.2.1"), 4789};
+      model::Conntrack conntrack;
+      return dataplane.software(tunnelled ? kVxlan : kWeb, packet, conntrack).reason();
+    };
+    EXPECT_EQ(reason(igmp), DropReason::multicast);
+    EXPECT_EQ(reason(mld), DropReason::multicast);
+    EXPECT_EQ(reason(expired), DropReason::ttl_expired);
+  }
+}
+
+TEST(Group7, multicast_follows_no_default_route_and_leaves_no_connection) {
+  Config config = blue_with_two_ports();
+  config.tenants[0].routes = {{prefix("0.0.0.0/0"), config::ViaVtep{ip("192.0.2.9")}, {}, {}}};
+  const RuleSet rules = compile(config, facts_with_all_ports(config));
+  const model::Dataplane dataplane(rules, kVxlan);
+  model::Conntrack conntrack;
+  for (const char* group : {"224.0.0.251", "239.255.255.250"}) {
+    const model::Outcome outcome = dataplane.software(kWeb, guest_packet(1, group), conntrack);
+    EXPECT_EQ(outcome.kind, model::Outcome::Kind::dropped) << outcome.to_string();
+    EXPECT_EQ(outcome.reason(), DropReason::multicast);
+  }
+  EXPECT_TRUE(conntrack.connections().empty());
+  EXPECT_EQ(dataplane.software(kWeb, guest_packet(1, "223.255.255.255"), conntrack).device, kVxlan);
 }
 
 TEST(Group7, a_slice_is_for_protocols_with_ports) {

@@ -16,9 +16,36 @@ uint32_t target_of(const CompiledRule& rule) {
 
 }  // namespace
 
+void KernelModel::put(const CompiledRule& rule) {
+  const Place at = place_of(rule.rule.id);
+  take(at);
+  filters_.emplace(at, rule);
+  Chain& chain = chains_[{rule.rule.id.device, rule.rule.id.chain}];
+  ++chain.filters;
+  if (const uint32_t target = target_of(rule); target != 0) ++chain.jumps[target];
+}
+
+bool KernelModel::take(const Place& at) {
+  auto filter = filters_.find(at);
+  if (filter == filters_.end()) return false;
+  auto chain = chains_.find({std::get<0>(at), std::get<1>(at)});
+  if (const uint32_t target = target_of(filter->second); target != 0) {
+    if (--chain->second.jumps[target] == 0) chain->second.jumps.erase(target);
+  }
+  if (--chain->second.filters == 0) chains_.erase(chain);
+  filters_.erase(filter);
+  return true;
+}
+
+const KernelModel::Chain* KernelModel::chain(IfIndex device, uint32_t number) const {
+  auto found = chains_.find({device, number});
+  return found == chains_.end() ? nullptr : &found->second;
+}
+
 std::vector<Observed> KernelModel::observe() const {
   std::vector<Observed> observed;
-  for (const auto& [at, filter] : filters_) observed.push_back({filter.rule.id, filter.cookie, filter.rule.spec.skip_hw});
+  for (const auto& [at, filter] : filters_)
+    observed.push_back({filter.rule.id, filter.cookie, filter.rule.spec.skip_hw});
   return observed;
 }
 
@@ -32,7 +59,7 @@ bool KernelModel::holds(const std::vector<CompiledRule>& rules) const {
 std::string KernelModel::apply(const Step& step, const std::vector<CompiledRule>& wanted,
                                const std::vector<Observed>& observed) {
   if (step.kind == Step::Kind::remove) {
-    return filters_.erase(place_of(observed[step.rule].id)) == 1 ? "" : "removes what is not there";
+    return take(place_of(observed[step.rule].id)) ? "" : "removes what is not there";
   }
   const CompiledRule& rule = wanted[step.rule];
   auto old = filters_.find(place_of(rule.rule.id));
@@ -42,7 +69,8 @@ std::string KernelModel::apply(const Step& step, const std::vector<CompiledRule>
     auto neighbour = filters_.lower_bound(Place{id.device, id.chain, id.prio, 0});
     if (neighbour != filters_.end()) {
       const RuleId& beside = neighbour->second.rule.id;
-      if (beside.device == id.device && beside.chain == id.chain && beside.prio == id.prio && beside.protocol != id.protocol) {
+      if (beside.device == id.device && beside.chain == id.chain && beside.prio == id.prio &&
+          beside.protocol != id.protocol) {
         return "adds a second protocol at one priority";
       }
     }
@@ -51,46 +79,63 @@ std::string KernelModel::apply(const Step& step, const std::vector<CompiledRule>
     if (!old->second.rule.spec.match.same_mask(rule.rule.spec.match)) return "replaces by another mask";
     if (old->second.rule == rule.rule && old->second.cookie == rule.cookie) return "replaces by the same";
   }
-  filters_[place_of(rule.rule.id)] = rule;
+  put(rule);
   return {};
 }
 
-JumpCheck::JumpCheck(const std::vector<CompiledRule>& before, const std::vector<CompiledRule>& after) {
-  std::map<std::pair<IfIndex, uint32_t>, std::set<Place>> sides[2];
-  for (const CompiledRule& rule : before) sides[0][{rule.rule.id.device, rule.rule.id.chain}].insert(place_of(rule.rule.id));
-  for (const CompiledRule& rule : after) sides[1][{rule.rule.id.device, rule.rule.id.chain}].insert(place_of(rule.rule.id));
+JumpCheck::JumpCheck(const KernelModel& kernel, const std::vector<CompiledRule>& before,
+                     const std::vector<CompiledRule>& after)
+    : kernel_(kernel) {
+  std::map<ChainKey, std::set<Place>> sides[2];
+  for (const CompiledRule& rule : before) {
+    sides[0][{rule.rule.id.device, rule.rule.id.chain}].insert(place_of(rule.rule.id));
+  }
+  for (const CompiledRule& rule : after) {
+    sides[1][{rule.rule.id.device, rule.rule.id.chain}].insert(place_of(rule.rule.id));
+  }
   for (const auto& [chain, places] : sides[0]) {
     auto later = sides[1].find(chain);
+    missing_[chain] = 0;
     for (const Place& at : places) {
-      if (later == sides[1].end() || later->second.contains(at)) needed_[chain].push_back(at);
+      if (later == sides[1].end() || later->second.contains(at)) needed_.insert(at);
     }
   }
   for (const auto& [chain, places] : sides[1]) {
-    if (!sides[0].contains(chain)) needed_[chain].assign(places.begin(), places.end());
+    missing_[chain] = 0;
+    if (!sides[0].contains(chain)) needed_.insert(places.begin(), places.end());
+  }
+  for (const Place& at : needed_) note(at);
+}
+
+void JumpCheck::note(const Place& at) {
+  if (!needed_.contains(at)) return;
+  size_t& missing = missing_[{std::get<0>(at), std::get<1>(at)}];
+  if (kernel_.filters().contains(at)) {
+    missing -= absent_.erase(at);
+  } else if (absent_.insert(at).second) {
+    ++missing;
   }
 }
 
-std::string JumpCheck::unsafe(const KernelModel& kernel, IfIndex device) const {
-  std::map<uint32_t, std::vector<const CompiledRule*>> chains;
-  auto begin = kernel.filters().lower_bound({device, 0, 0, 0});
-  for (auto at = begin; at != kernel.filters().end() && std::get<0>(at->first) == device; ++at) {
-    chains[at->second.rule.id.chain].push_back(&at->second);
-  }
+std::string JumpCheck::unsafe(const Place& changed) {
+  note(changed);
+  const IfIndex device = std::get<0>(changed);
   std::set<uint32_t> reached;
   std::vector<uint32_t> todo{0};
   while (!todo.empty()) {
-    const uint32_t chain = todo.back();
+    const uint32_t number = todo.back();
     todo.pop_back();
-    if (!chains.contains(chain) || !reached.insert(chain).second) continue;
-    for (const CompiledRule* rule : chains[chain]) {
-      const uint32_t target = target_of(*rule);
-      if (target == 0) continue;
-      if (!chains.contains(target)) return to_text(rule->rule) + " leads to an empty chain";
-      auto needed = needed_.find({device, target});
-      if (needed == needed_.end()) return to_text(rule->rule) + " leads to a chain that nobody wants";
-      for (const Place& at : needed->second) {
-        if (!kernel.filters().contains(at)) return to_text(rule->rule) + " leads to a chain that is not whole";
-      }
+    const KernelModel::Chain* chain = kernel_.chain(device, number);
+    if (chain == nullptr || !reached.insert(number).second) continue;
+    for (const auto& [target, count] : chain->jumps) {
+      auto wrong = [&, to = target](const char* what) {
+        return "dev " + std::to_string(device.value()) + ": " + to_string(parse_chain(number)) + " leads to " +
+               to_string(parse_chain(to)) + ", " + what;
+      };
+      if (kernel_.chain(device, target) == nullptr) return wrong("which is empty");
+      auto missing = missing_.find({device, target});
+      if (missing == missing_.end()) return wrong("which nobody wants");
+      if (missing->second != 0) return wrong("which is not whole");
       todo.push_back(target);
     }
   }

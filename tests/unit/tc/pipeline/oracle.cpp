@@ -12,7 +12,15 @@ using config::Tenant;
 
 bool owns(const Port& port, const IpAddr& address) {
   return std::find(port.addresses.begin(), port.addresses.end(), address) != port.addresses.end() ||
-         std::any_of(port.prefixes.begin(), port.prefixes.end(), [&](const IpPrefix& p) { return p.contains(address); });
+         std::any_of(port.prefixes.begin(), port.prefixes.end(),
+                     [&](const IpPrefix& p) { return p.contains(address); });
+}
+
+// What may not go through conntrack or routing as it is: a TTL that expires, and what goes to a group in pieces or with
+// such a TTL.
+std::optional<DropReason> ends_here(const Packet& packet) {
+  if ((packet.ttl <= 1 || packet.fragment) && packet.dst.is_multicast()) return DropReason::multicast;
+  return packet.ttl <= 1 ? std::optional(DropReason::ttl_expired) : std::nullopt;
 }
 
 Packet routed(Packet packet, const MacAddr& source, const MacAddr& destination) {
@@ -26,9 +34,10 @@ Packet routed(Packet packet, const MacAddr& source, const MacAddr& destination) 
 
 }  // namespace
 
-Expected Oracle::drop(std::string why) {
+Expected Oracle::drop(std::string why, std::set<DropReason> reasons) {
   Expected expected;
   expected.why = std::move(why);
+  expected.reasons = std::move(reasons);
   return expected;
 }
 
@@ -95,23 +104,23 @@ Oracle::Known Oracle::find(Vni vni, const Packet& packet) {
   return {};
 }
 
-bool Oracle::may_go(const Tenant& tenant, From from, const Leg& leg) const {
-  if (leg.port != nullptr) return device_of(tenant, *leg.port).has_value();
-  if (leg.route == nullptr || from != From::port) return false;
-  if (std::holds_alternative<config::ViaBlackhole>(leg.route->via)) return false;
+std::optional<DropReason> Oracle::obstacle(const Tenant& tenant, From from, const Leg& leg) const {
+  auto waits_unless = [](bool here) { return here ? std::nullopt : std::optional(DropReason::waiting); };
+  if (leg.port != nullptr) return waits_unless(device_of(tenant, *leg.port).has_value());
+  if (leg.route == nullptr || from != From::port) return DropReason::no_route;
+  if (std::holds_alternative<config::ViaBlackhole>(leg.route->via)) return DropReason::blackhole;
   if (std::holds_alternative<config::ViaPublic>(leg.route->via)) {
-    return public_gateway(leg.route->to.family()).has_value();
+    return waits_unless(public_gateway(leg.route->to.family()).has_value());
   }
   if (leg.route->vni) {
     if (const auto* via = std::get_if<config::ViaPort>(&leg.route->via)) {
       const Tenant* peer = tenant_of(*leg.route->vni);
-      for (const Port& port : peer->ports) {
-        if (port.name == via->port) return device_of(*peer, port).has_value();
-      }
-      return false;
+      return waits_unless(std::any_of(peer->ports.begin(), peer->ports.end(), [&](const Port& port) {
+        return port.name == via->port && device_of(*peer, port).has_value();
+      }));
     }
   }
-  return true;
+  return std::nullopt;
 }
 
 Expected Oracle::enter(const Tenant& tenant, Packet packet, From from, IfIndex device) {
@@ -141,22 +150,40 @@ Expected Oracle::enter(const Tenant& tenant, Packet packet, From from, IfIndex d
       }
     }
   } else {
-    if (packet.quoted) return drop("an error about nothing known");
-    if (packet.is_icmp() && packet.icmp_type != (packet.eth_type == kEthIpv4 ? 8 : 128)) return drop("an ICMP answer to nothing");
-    if (packet.protocol == kProtoTcp && (packet.tcp_flags & (kTcpSyn | kTcpAck | kTcpRst | kTcpFin)) != kTcpSyn) {
-      return drop("TCP that does not begin with SYN");
-    }
-    if (from == From::outside) return drop("new from outside");
     const Leg leg = route(tenant, packet.dst);
-    if (!may_go(tenant, from, leg)) return drop("no way to " + packet.dst.to_string());
+    const std::optional<DropReason> blocked = obstacle(tenant, from, leg);
+    // What begins no connection is invalid, but for TCP in mid-stream. A first packet to a neighbour that is not there
+    // may have left a connection behind, though, and then what follows it ends where it did.
+    auto begins_nothing = [&](const char* why) {
+      std::set<DropReason> reasons{DropReason::invalid};
+      if (packet.protocol == kProtoTcp) reasons.insert(DropReason::no_syn);
+      if (packet.dst.is_multicast()) reasons.insert(DropReason::multicast);
+      if (blocked) reasons.insert(*blocked);
+      return drop(why, std::move(reasons));
+    };
+    if (packet.quoted) return begins_nothing("an error about nothing known");
+    if (packet.is_icmp() && packet.icmp_type != (packet.eth_type == kEthIpv4 ? 8 : 128)) {
+      return begins_nothing("an ICMP answer to nothing");
+    }
+    if (packet.protocol == kProtoTcp && (packet.tcp_flags & (kTcpSyn | kTcpAck | kTcpRst | kTcpFin)) != kTcpSyn) {
+      return begins_nothing("TCP that does not begin with SYN");
+    }
+    if (packet.dst.is_multicast()) return drop("multicast", {DropReason::multicast});
+    if (from == From::outside) return drop("new from outside", {DropReason::unpublished});
+    if (blocked) {
+      std::set<DropReason> reasons{*blocked};
+      // A VLAN's chain of new connections ends for the public side, too.
+      if (device == world_.facts.uplink && blocked == DropReason::no_route) reasons.insert(DropReason::unpublished);
+      return drop("no way to " + packet.dst.to_string(), std::move(reasons));
+    }
     Flow flow{packet.tuple(), invert(packet.tuple()), false, false};
     if (leg.route != nullptr && std::holds_alternative<config::ViaPublic>(leg.route->via)) {
       for (const config::Nat& entry : tenant.nat) {
         if (entry.from.contains(packet.src)) nat = &entry;
       }
-      if (nat == nullptr) return drop("outside without a nat entry");
+      if (nat == nullptr) return drop("outside without a nat entry", {DropReason::no_nat});
       const bool has_ports = packet.is_icmp() || packet.protocol == kProtoTcp || packet.protocol == kProtoUdp;
-      if (!has_ports && nat->ports) return drop("no ports to take from a slice");
+      if (!has_ports && nat->ports) return drop("no ports to take from a slice", {DropReason::no_nat});
       translated = true;
       const Packet& out = outcome_->packet;
       packet.src = nat->address;
@@ -168,7 +195,9 @@ Expected Oracle::enter(const Tenant& tenant, Packet packet, From from, IfIndex d
       flow.translated = true;
       flow.wire_reply = invert(packet.tuple());
       for (const Flow& other : flows_[tenant.vni]) {
-        if (!has_ports && other.wire_reply == flow.wire_reply) return drop("the only tuple is taken");
+        if (!has_ports && other.wire_reply == flow.wire_reply) {
+          return drop("the only tuple is taken", {DropReason::none});
+        }
       }
     }
     flows_[tenant.vni].push_back(flow);
@@ -180,14 +209,14 @@ Expected Oracle::enter(const Tenant& tenant, Packet packet, From from, IfIndex d
 
 Expected Oracle::forward(const Tenant& tenant, Packet packet, From from, IfIndex device, const Leg& leg,
                          bool translated) {
-  if (!may_go(tenant, from, leg)) return drop("no way to " + packet.dst.to_string());
+  if (auto blocked = obstacle(tenant, from, leg)) return drop("no way to " + packet.dst.to_string(), {*blocked});
   const config::Host& host = world_.config.host;
   const Facts& facts = world_.facts;
   Expected expected;
   if (leg.port != nullptr) {
     expected.kind = Expected::Kind::deliver;
     expected.device = *device_of(tenant, *leg.port);
-    if (expected.device == device) return drop("back to where it came from");
+    if (expected.device == device) return drop("back to where it came from", {DropReason::hairpin});
     expected.packet = routed(packet, host.gateway_mac, leg.port->mac);
     return expected;
   }
@@ -212,14 +241,14 @@ Expected Oracle::forward(const Tenant& tenant, Packet packet, From from, IfIndex
     expected.packet.tags = {{kEthVlan, via->vlan}};
     return expected;
   }
-  if (!translated) return drop("untranslated to the public side");
+  if (!translated) return drop("untranslated to the public side", {DropReason::no_nat});
   expected.packet = routed(packet, facts.uplink_mac, *public_gateway(route.to.family()));
   if (host.public_net->vlan) expected.packet.tags = {{kEthVlan, *host.public_net->vlan}};
   return expected;
 }
 
 Expected Oracle::from_port(const Tenant& tenant, const Port& port, IfIndex device, const Packet& packet) {
-  if (!packet.tags.empty()) return drop("tagged");
+  if (!packet.tags.empty()) return drop("tagged", {DropReason::spoofed});
   const config::Host& host = world_.config.host;
   if (packet.is_question()) {
     if (owns(port, packet.asked)) {
@@ -228,30 +257,33 @@ Expected Oracle::from_port(const Tenant& tenant, const Port& port, IfIndex devic
       for (const config::Subnet& subnet : tenant.subnets) subnet_gateway |= subnet.gateway == packet.asked;
       if (!subnet_gateway) {
         unsigned own = 0;
-        for (const IpPrefix& p : port.prefixes) own = p.contains(packet.asked) ? std::max<unsigned>(own, p.length) : own;
+        for (const IpPrefix& p : port.prefixes)
+          own = p.contains(packet.asked) ? std::max<unsigned>(own, p.length) : own;
         if (std::find(port.addresses.begin(), port.addresses.end(), packet.asked) != port.addresses.end()) own = 128;
         const bool on_link = std::any_of(tenant.subnets.begin(), tenant.subnets.end(), [&](const config::Subnet& s) {
           return s.prefix.contains(packet.asked) && s.prefix.length > own;
         });
         const bool fixed = packet.asked == ip("169.254.1.1") || packet.asked == ip("fe80::1");
-        if (!on_link && !fixed) return drop("asks for itself");
+        if (!on_link && !fixed) return drop("asks for itself", {DropReason::none});
       }
     }
     bool known = packet.asked == ip("169.254.1.1") || packet.asked == ip("fe80::1");
     for (const config::Subnet& subnet : tenant.subnets) known |= subnet.prefix.contains(packet.asked);
-    if (!known) return drop("asks for nobody on its link");
+    if (!known) return drop("asks for nobody on its link", {DropReason::none});
     Expected expected;
     expected.kind = Expected::Kind::answer;
     expected.device = device;
     expected.answer = host.gateway_mac;
     return expected;
   }
-  if (!packet.is_ip()) return drop("neither IP nor ARP");
-  if (packet.src_mac != port.mac || !owns(port, packet.src)) return drop("spoofed");
-  if (packet.ttl <= 1) return drop("TTL");
+  if (!packet.is_ip()) return drop("neither IP nor ARP", {DropReason::spoofed});
   const bool neighbour = packet.eth_type == kEthIpv6 && packet.is_icmp() && !packet.fragment &&
                          (packet.icmp_type == 133 || packet.icmp_type == 136);
-  if (neighbour) return drop("nothing to answer");
+  if (neighbour) return drop("nothing to answer", {DropReason::not_answered});
+  if (auto reason = ends_here(packet)) return drop("ends here", {*reason});
+  if (packet.src_mac != port.mac || !owns(port, packet.src)) {
+    return drop("spoofed", {packet.fragment ? DropReason::bad_fragment : DropReason::spoofed});
+  }
   return enter(tenant, packet, From::port, device);
 }
 
@@ -259,12 +291,12 @@ Expected Oracle::from_overlay(const Packet& packet) {
   const config::Host& host = world_.config.host;
   if (!packet.received_in || packet.received_in->dst != host.underlay.address ||
       packet.received_in->dst_port != host.vxlan.port) {
-    return drop("not our tunnel");
+    return drop("not our tunnel", {DropReason::unknown_vni});
   }
   const Tenant* tenant = tenant_of(Vni(packet.received_in->key));
-  if (tenant == nullptr || !has_ports_here(*tenant)) return drop("unknown VNI");
-  if (!packet.tags.empty() || !packet.is_ip()) return drop("tagged or not IP");
-  if (packet.ttl <= 1) return drop("TTL");
+  if (tenant == nullptr || !has_ports_here(*tenant)) return drop("unknown VNI", {DropReason::unknown_vni});
+  if (!packet.tags.empty() || !packet.is_ip()) return drop("tagged or not IP", {DropReason::unknown_vni});
+  if (auto reason = ends_here(packet)) return drop("ends here", {*reason});
   return enter(*tenant, packet, From::wire, world_.facts.vxlan);
 }
 
@@ -292,8 +324,8 @@ Expected Oracle::from_outside(const Packet& packet) {
     return host;
   }
   if (!ours) return host;
-  if (packet.dst_mac != world_.facts.uplink_mac) return drop("not to our MAC");
-  if (packet.ttl <= 1) return drop("TTL");
+  if (packet.dst_mac != world_.facts.uplink_mac) return drop("not to our MAC", {DropReason::outside_slice});
+  if (packet.ttl <= 1) return drop("TTL", {DropReason::ttl_expired});
   for (const Tenant& tenant : world_.config.tenants) {
     for (const config::Nat& nat : tenant.nat) {
       if (nat.address != packet.dst) continue;
@@ -311,7 +343,9 @@ Expected Oracle::from_outside(const Packet& packet) {
       return enter(tenant, inner, From::outside, world_.facts.uplink);
     }
   }
-  return drop("outside every slice");
+  std::set<DropReason> reasons{DropReason::outside_slice};
+  if (packet.is_icmp()) reasons.insert(DropReason::none);  // the program that looks for its slice
+  return drop("outside every slice", std::move(reasons));
 }
 
 Expected Oracle::from_uplink(const Packet& packet) {
@@ -321,14 +355,14 @@ Expected Oracle::from_uplink(const Packet& packet) {
   if (packet.tags.empty()) {
     return host.public_net && !host.public_net->vlan ? from_outside(packet) : to_host;
   }
-  if (packet.tags[0].protocol == kEthQinq) return drop("QinQ");
+  if (packet.tags[0].protocol == kEthQinq) return drop("QinQ", {DropReason::unknown_vlan});
   const Vid vid = packet.tags[0].id;
   const bool single = packet.tags.size() == 1;
   if (host.public_net && host.public_net->vlan == vid) return single ? from_outside(packet) : to_host;
   for (const Tenant& tenant : world_.config.tenants) {
     for (const config::TenantVlan& vlan : tenant.vlans) {
       if (vlan.id != vid) continue;
-      if (!single) return drop("double tag");
+      if (!single) return drop("double tag", {DropReason::unknown_vlan});
       if (packet.is_question()) {
         for (const Port& port : tenant.ports) {
           if (!device_of(tenant, port) || !owns(port, packet.asked)) continue;
@@ -338,17 +372,19 @@ Expected Oracle::from_uplink(const Packet& packet) {
           expected.answer = world_.facts.uplink_mac;
           return expected;
         }
-        return drop("asks for nobody here");
+        return drop("asks for nobody here", {DropReason::none});
       }
-      if (!packet.is_ip() || packet.dst_mac != world_.facts.uplink_mac) return drop("not to our MAC");
-      if (packet.ttl <= 1) return drop("TTL");
+      if (!packet.is_ip() || packet.dst_mac != world_.facts.uplink_mac) {
+        return drop("not to our MAC", {DropReason::unknown_vlan});
+      }
+      if (auto reason = ends_here(packet)) return drop("ends here", {*reason});
       Packet inner = packet;
       inner.tags.clear();
       return enter(tenant, inner, From::wire, world_.facts.uplink);
     }
   }
   if (host.underlay.vlan == vid || world_.facts.host_vlans.contains(vid)) return to_host;
-  return drop("unknown VLAN");
+  return drop("unknown VLAN", {DropReason::unknown_vlan});
 }
 
 Expected Oracle::judge(IfIndex device, const Packet& packet, const Outcome& outcome) {
@@ -360,7 +396,7 @@ Expected Oracle::judge(IfIndex device, const Packet& packet, const Outcome& outc
       if (device_of(tenant, port) == device) return from_port(tenant, port, device, packet);
     }
   }
-  return drop("no such device");
+  return drop("no such device", {});
 }
 
 std::string Oracle::difference(const Expected& e, const Outcome& o) {
@@ -369,10 +405,11 @@ std::string Oracle::difference(const Expected& e, const Outcome& o) {
   auto wrong = [&](const std::string& what) { return "expected " + what + (e.why.empty() ? "" : " (" + e.why + ")"); };
   if (e.kind == Kind::drop) {
     if (o.kind != Outcome::Kind::dropped) return wrong("a drop");
-    return {};
+    return e.reasons.contains(o.reason()) ? "" : wrong("another reason to drop it");
   }
   if (e.kind == Kind::host) return o.kind == Outcome::Kind::host ? "" : wrong("the host");
-  if (!sent || o.device != e.device) return wrong("device " + std::to_string(e.device.value()) + " " + to_string(e.packet));
+  if (!sent || o.device != e.device)
+    return wrong("device " + std::to_string(e.device.value()) + " " + to_string(e.packet));
   if (e.kind == Kind::answer) return o.packet.answer == e.answer ? "" : wrong("answer " + e.answer.to_string());
   if (o.packet.answer) return wrong("no answer in place");
   if (e.nat != nullptr && e.nat->ports) {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,10 @@ namespace sepal::tc::model {
 
 struct Expected {
   enum class Kind : uint8_t { drop, host, answer, deliver, overlay, wire } kind = Kind::drop;
-  std::string why;                   // for people
+  std::string why;  // for people
+  // drop: which reason counts it. `none` among them: an action of a rule that is no drop counts it (act_ct without a
+  // free port, a program without an answer).
+  std::set<DropReason> reasons;
   IfIndex device;                    // all but drop and host
   Packet packet;                     // deliver, overlay, wire: as it must look (source port of a new translation apart)
   const config::Nat* nat = nullptr;  // a translation is made: to this address, within this slice
@@ -43,9 +47,9 @@ class Oracle {
     Flow* flow = nullptr;
     bool reply = false;
   };
-  struct Leg {             // a destination after longest prefix match
-    const config::Port* port = nullptr;      // a local port
-    const config::Route* route = nullptr;    // or a route
+  struct Leg {                             // a destination after longest prefix match
+    const config::Port* port = nullptr;    // a local port
+    const config::Route* route = nullptr;  // or a route
   };
   enum class From : uint8_t { port, wire, outside };
 
@@ -63,8 +67,9 @@ class Oracle {
   Expected enter(const config::Tenant& tenant, Packet packet, From from, IfIndex device);
   Expected forward(const config::Tenant& tenant, Packet packet, From from, IfIndex device, const Leg& leg,
                    bool translated);
-  [[nodiscard]] bool may_go(const config::Tenant& tenant, From from, const Leg& leg) const;
-  static Expected drop(std::string why);
+  // What stands in the way there; nothing: the packet may go.
+  [[nodiscard]] std::optional<DropReason> obstacle(const config::Tenant& tenant, From from, const Leg& leg) const;
+  static Expected drop(std::string why, std::set<DropReason> reasons);
 
   const World& world_;
   const Outcome* outcome_ = nullptr;

@@ -70,7 +70,9 @@ void Traffic::fill(Packet& packet, Family family) {
   } else if (kind < 93) {
     packet.protocol = family == Family::ipv4 ? kProtoIcmp : kProtoIcmpv6;
     packet.icmp_type = family == Family::ipv4 ? 8 : 128;
-    if (dice_.chance(15)) packet.icmp_type = static_cast<uint8_t>(dice_.below(140));
+    static const std::vector<uint8_t> kTypes = {0, 3, 11, 129, 130, 133, 134, 136, 143};
+    if (dice_.chance(15))
+      packet.icmp_type = dice_.chance(70) ? dice_.of(kTypes) : static_cast<uint8_t>(dice_.below(140));
     if (packet.icmp_type == 135 && family == Family::ipv6) packet.icmp_type = 136;
     packet.icmp_id = packet.src_port;
     packet.src_port = packet.dst_port = 0;
@@ -127,7 +129,8 @@ Arrival Traffic::from_guest() {
     if (dice_.chance(5)) packet.src = any_address(*guest.tenant, family);
     if (dice_.chance(2)) packet.eth_type = 0x88cc;
   }
-  if (dice_.chance(3)) packet.tags.push_back({dice_.chance(70) ? kEthVlan : kEthQinq, Vid(static_cast<uint16_t>(100 + dice_.below(3)))});
+  if (dice_.chance(3))
+    packet.tags.push_back({dice_.chance(70) ? kEthVlan : kEthQinq, Vid(static_cast<uint16_t>(100 + dice_.below(3)))});
   if (!packet.tags.empty() && dice_.chance(40)) packet.tags.push_back({kEthVlan, Vid(5)});
   return {guest.device, packet};
 }

@@ -85,7 +85,8 @@ const CompiledRule* Dataplane::pick(const Run& run, View view) const {
     } else if (best->rule.spec.actions != rule->rule.spec.actions ||
                best->rule.spec.skip_hw != rule->rule.spec.skip_hw) {
       // Within one priority the kernel asks mask by mask in no order that a configuration decides.
-      const_cast<Run&>(run).fault("two rules of one priority differ: " + to_text(best->rule) + " | " + to_text(rule->rule));
+      const_cast<Run&>(run).fault("two rules of one priority differ: " + to_text(best->rule) + " | " +
+                                  to_text(rule->rule));
     }
   }
   return best;
@@ -139,10 +140,13 @@ bool Dataplane::act(Run& run, const CompiledRule& rule, size_t first, View view)
     run.out.by = &rule;
     return true;
   };
-  auto follow = [&](const Verdict& verdict) -> std::optional<bool> {
+  auto follow = [&](const Verdict& verdict, bool by_rule) -> std::optional<bool> {
     switch (verdict.control) {
       case Control::pipe: return std::nullopt;
-      case Control::drop: return end(Outcome::Kind::dropped);
+      case Control::drop:
+        if (by_rule && rule.origin.drop == DropReason::none)
+          run.fault("a drop without a reason: " + to_text(rule.rule));
+        return end(Outcome::Kind::dropped);
       case Control::pass: return end(Outcome::Kind::host);
       case Control::goto_chain: run.next = verdict.chain; return false;
       default: run.fault("a verdict that is never ours"); return end(Outcome::Kind::dropped);
@@ -153,7 +157,7 @@ bool Dataplane::act(Run& run, const CompiledRule& rule, size_t first, View view)
   for (size_t i = first; i < actions.size(); ++i) {
     const ActionKind& kind = actions[i].kind;
     if (const auto* gact = std::get_if<Gact>(&kind)) {
-      if (auto ended = follow(gact->verdict)) return *ended;
+      if (auto ended = follow(gact->verdict, true)) return *ended;
     } else if (const auto* mirred = std::get_if<Mirred>(&kind)) {
       finish_sent(run, rule, mirred->device);
       return true;
@@ -192,7 +196,7 @@ bool Dataplane::act(Run& run, const CompiledRule& rule, size_t first, View view)
     } else if (const auto* bpf = std::get_if<Bpf>(&kind)) {
       const bool done = bpf->name == "sepal_slice" ? choose_slice(run) : answer_question(run);
       if (!done) {
-        if (auto ended = follow(bpf->verdict)) return *ended;
+        if (auto ended = follow(bpf->verdict, false)) return *ended;
       }
     } else if (!std::holds_alternative<Police>(kind)) {
       run.fault("an action that is never ours");
@@ -270,7 +274,8 @@ std::string Outcome::to_string() const {
     case Kind::host: text = "passed to the host"; break;
     case Kind::sent: text = "sent on " + std::to_string(device.value()); break;
   }
-  if (by != nullptr && by->origin.drop != DropReason::none) text += " (" + std::string(sepal::tc::to_string(by->origin.drop)) + ")";
+  if (by != nullptr && by->origin.drop != DropReason::none)
+    text += " (" + std::string(sepal::tc::to_string(by->origin.drop)) + ")";
   text += "; way:";
   for (uint32_t chain : chains) text += " " + (chain == 0 ? "start" : sepal::tc::to_string(parse_chain(chain))) + ",";
   text += " frame: " + model::to_string(packet);
