@@ -19,10 +19,11 @@ Result<void> keep_filter(netlink::BytesView message, std::vector<Filter>& filter
 
 }  // namespace
 
-Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device, Detail detail) {
+Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device, Detail detail,
+                                         std::optional<uint32_t> chain) {
   for (int attempt = 1;; ++attempt) {
     netlink::Bytes request;
-    if (auto put = tc::encode_dump(request, device, std::nullopt, detail == Detail::terse); !put)
+    if (auto put = tc::encode_dump(request, device, chain, detail == Detail::terse); !put)
       return Unexpected(put.error());
     std::vector<Filter> filters;
     auto dumped = route.dump(std::move(request), [&filters](netlink::BytesView message) { return keep_filter(message, filters); });

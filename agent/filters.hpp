@@ -19,8 +19,10 @@ struct Filter {
 
 enum class Detail : uint8_t { terse, full };
 
-// All filters of a device's clsact ingress. An interrupted dump is repeated a few times; then Errc::resync.
-Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device, Detail detail);
+// All filters of a device's clsact ingress, or of one chain of it. An interrupted dump is repeated a few times; then
+// Errc::resync.
+Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device, Detail detail,
+                                         std::optional<uint32_t> chain = std::nullopt);
 
 // nullopt: there is none.
 Result<std::optional<Filter>> get_filter(netlink::Transport& route, const tc::RuleId& id);

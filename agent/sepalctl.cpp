@@ -21,6 +21,9 @@ A DIR holds the configuration; without one it is /etc/sepal. All commands work w
   verify DIR        every rule as the kernel tells it in full, against the configuration
   apply DIR         make the kernel what the configuration says
   show              the rules in the kernel: --tenant NAME|VNI, --group 0..7, --foreign, --config DIR
+  explain PORT PROTOCOL SOURCE[:PORT] DESTINATION[:PORT]
+                    the way of such a packet, rule by rule, in hardware or not and why; PORT is TENANT/PORT, a device,
+                    uplink [--vlan N] or tunnel --vni N; --ttl N; or PORT --frame HEX
   connections       tracked connections of tenants: --tenant NAME|VNI, --delete, --config DIR
   status            what a running sepald has to say
   reload            have a running sepald read its configuration again
@@ -39,10 +42,11 @@ struct Entry {
   std::string_view name;
   int (*run)(const Command&);
   bool takes_directory;
+  size_t more_words = 0;
 };
 constexpr Entry kCommands[] = {
     {"validate", command_validate, true}, {"lint", command_lint, true},     {"plan", command_plan, true},
-    {"verify", command_verify, true},
+    {"verify", command_verify, true},     {"explain", command_explain, false, 4},
     {"apply", command_apply, true},       {"show", command_show, false},    {"connections", command_connections, false},
     {"status", command_status, false},    {"reload", command_reload, false}, {"remove", command_remove, false},
 };
@@ -55,7 +59,8 @@ int usage_error(std::string_view what) {
 int run(const std::vector<std::string>& arguments) {
   auto options = Options::parse(arguments, {{"--help"}, {"--version"}, {"--json"}, {"--rules"}, {"--foreign"}, {"--delete"},
                                             {"--instance", true}, {"--run-dir", true}, {"--tenant", true},
-                                            {"--group", true}, {"--config", true}});
+                                            {"--group", true}, {"--config", true}, {"--frame", true}, {"--vni", true}, {"--vlan", true},
+                                            {"--ttl", true}});
   if (!options) return usage_error(options.error().message());
   if (options->has("--help")) {
     std::cout << kHelp;
@@ -71,10 +76,10 @@ int run(const std::vector<std::string>& arguments) {
   if (!paths) return usage_error(paths.error().message());
   for (const Entry& entry : kCommands) {
     if (entry.name != name) continue;
-    const size_t words_max = entry.takes_directory ? 2 : 1;
+    const size_t words_max = (entry.takes_directory ? 2 : 1) + entry.more_words;
     if (options->words().size() > words_max) return usage_error("'" + options->words()[words_max] + "' is one word too many");
     if (auto group = options->number("--group", 0, 7); !group) return usage_error(group.error().message());
-    std::string directory = options->words().size() > 1 ? options->words()[1] : options->value("--config", kConfigDirectory);
+    std::string directory = entry.takes_directory && options->words().size() > 1 ? options->words()[1] : options->value("--config", kConfigDirectory);
     const bool json = options->has("--json");
     return entry.run({std::move(*options), std::move(*paths), Output::for_stdout(json), std::move(directory)});
   }

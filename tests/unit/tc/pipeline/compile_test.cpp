@@ -6,7 +6,7 @@
 
 #include "tc/pipeline/lint.hpp"
 #include "tc/pipeline/plan.hpp"
-#include "walk.hpp"
+#include "tc/model/walk.hpp"
 #include "world.hpp"
 #include "worlds.hpp"
 

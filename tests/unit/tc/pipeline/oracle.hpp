@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "packet.hpp"
-#include "walk.hpp"
+#include "tc/model/packet.hpp"
+#include "tc/model/walk.hpp"
 #include "world.hpp"
 
 namespace sepal::tc::model {

@@ -4,7 +4,7 @@
 #include <deque>
 
 #include "oracle.hpp"
-#include "walk.hpp"
+#include "tc/model/walk.hpp"
 #include "world.hpp"
 
 namespace sepal::tc::model {

@@ -1,5 +1,5 @@
 // See conntrack.hpp.
-#include "conntrack.hpp"
+#include "tc/model/conntrack.hpp"
 
 #include <cstdlib>
 
@@ -154,6 +154,10 @@ bool Conntrack::hardware_lookup(const Ct& ct, Packet& packet,
       Tracking{connection.replied ? State::established : State::fresh, ct.zone, found->reply, found->entry};
   translate(connection, found->reply, packet);
   return true;
+}
+
+void Conntrack::see_replies() {
+  for (Connection& connection : connections_) connection.replied = true;
 }
 
 uint16_t Conntrack::state_bits(const Packet& packet) const {

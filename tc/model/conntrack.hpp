@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "packet.hpp"
+#include "tc/model/packet.hpp"
 #include "tc/rule/action.hpp"
 
 namespace sepal::tc::model {
@@ -28,6 +28,9 @@ class Conntrack {
   bool act(const Ct& ct, Packet& packet);
   // act_ct in hardware: translates and goes on when `offloaded` says that the NIC knows the connection; false is a miss.
   bool hardware_lookup(const Ct& ct, Packet& packet, const std::function<bool(const Connection&)>& offloaded) const;
+
+  // As if answers had been seen on every connection.
+  void see_replies();
 
   [[nodiscard]] uint16_t state_bits(const Packet& packet) const;  // flower's ct_state
   [[nodiscard]] uint32_t mark(const Packet& packet) const;

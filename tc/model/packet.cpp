@@ -1,5 +1,5 @@
 // Frames as values, and flower's view of them (net/sched/cls_flower.c, net/core/flow_dissector.c).
-#include "packet.hpp"
+#include "tc/model/packet.hpp"
 
 #include <algorithm>
 

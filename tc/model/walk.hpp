@@ -7,18 +7,25 @@
 #include <string>
 #include <vector>
 
-#include "conntrack.hpp"
-#include "packet.hpp"
+#include "tc/model/conntrack.hpp"
+#include "tc/model/packet.hpp"
 #include "tc/pipeline/pipeline.hpp"
 
 namespace sepal::tc::model {
+
+// One rule that took the packet.
+struct Visit {
+  uint32_t chain = 0;
+  const CompiledRule* rule = nullptr;  // null: none of this chain did
+  bool in_hardware = false;
+};
 
 struct Outcome {
   enum class Kind : uint8_t { dropped, host, sent } kind = Kind::host;
   IfIndex device;                      // sent: where to
   Packet packet;                       // as it ends
   const CompiledRule* by = nullptr;    // the rule that decided; null: fell off the last chain
-  std::vector<uint32_t> chains;        // in the order visited
+  std::vector<Visit> way;              // in the order visited
   bool left_hardware = false;          // hardware(): software had to finish
   std::string fault;                   // what no packet may ever meet: empty when all is well
 
@@ -35,9 +42,11 @@ class Dataplane {
   Dataplane(const RuleSet& rules, IfIndex vxlan);
 
   Outcome software(IfIndex device, Packet packet, Conntrack& conntrack) const;
-  // `offloaded` says which of the connections that a NIC could know it knows by now.
+  // `offloaded` says which of the connections that a NIC could know it knows by now, `held` which rules it holds.
   Outcome hardware(IfIndex device, Packet packet, Conntrack& conntrack,
-                   const std::function<bool(const Connection&)>& offloaded) const;
+                   const std::function<bool(const Connection&)>& offloaded,
+                   const std::function<bool(const CompiledRule&)>& held = may_be_offloaded) const;
+  static bool may_be_offloaded(const CompiledRule& rule) { return !rule.rule.spec.skip_hw; }
 
  private:
   struct Run;

@@ -1,5 +1,5 @@
 // See walk.hpp; net/sched/cls_api.c (tcf_classify) and the actions' own files are what this follows.
-#include "walk.hpp"
+#include "tc/model/walk.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -52,6 +52,7 @@ struct Dataplane::Run {
   Packet& packet;
   Conntrack& conntrack;
   const std::function<bool(const Connection&)>* offloaded = nullptr;
+  const std::function<bool(const CompiledRule&)>* held = nullptr;
   size_t missed_action = 0;  // hardware: a ct action that missed
   const CompiledRule* missed_rule = nullptr;
 
@@ -78,7 +79,7 @@ const CompiledRule* Dataplane::pick(const Run& run, View view) const {
   const CompiledRule* best = nullptr;
   for (const CompiledRule* rule : chain->second) {
     if (best != nullptr && rule->rule.id.prio != best->rule.id.prio) break;
-    if (view == View::hardware && rule->rule.spec.skip_hw) continue;
+    if (view == View::hardware && !(*run.held)(*rule)) continue;
     if (!matches(rule->rule.spec.match, rule->rule.id.protocol, run.packet, state, mark, view)) continue;
     if (best == nullptr) {
       best = rule;
@@ -209,8 +210,8 @@ bool Dataplane::act(Run& run, const CompiledRule& rule, size_t first, View view)
 void Dataplane::software_from(Run& run, uint32_t chain) const {
   run.chain = chain;
   for (unsigned gotos = 0; gotos <= 16; ++gotos) {
-    run.out.chains.push_back(run.chain);
     const CompiledRule* rule = pick(run, View::software);
+    run.out.way.push_back({run.chain, rule, false});
     if (rule == nullptr) {
       run.out.kind = Outcome::Kind::host;
       run.out.by = nullptr;
@@ -232,13 +233,15 @@ Outcome Dataplane::software(IfIndex device, Packet packet, Conntrack& conntrack)
 }
 
 Outcome Dataplane::hardware(IfIndex device, Packet packet, Conntrack& conntrack,
-                            const std::function<bool(const Connection&)>& offloaded) const {
+                            const std::function<bool(const Connection&)>& offloaded,
+                            const std::function<bool(const CompiledRule&)>& held) const {
   Run run(device, std::move(packet), conntrack);
   run.offloaded = &offloaded;
+  run.held = &held;
   for (unsigned gotos = 0; gotos <= 16; ++gotos) {
-    run.out.chains.push_back(run.chain);
     const CompiledRule* rule = pick(run, View::hardware);
     if (rule == nullptr) break;  // missed: up to software, in this chain, as it is now
+    run.out.way.push_back({run.chain, rule, true});
     if (act(run, *rule, 0, View::hardware)) {
       if (run.out.kind != Outcome::Kind::host) return std::move(run.out);
       run.chain = 0;  // `pass` hands up a packet that software looks at from the start
@@ -277,7 +280,7 @@ std::string Outcome::to_string() const {
   if (by != nullptr && by->origin.drop != DropReason::none)
     text += " (" + std::string(sepal::tc::to_string(by->origin.drop)) + ")";
   text += "; way:";
-  for (uint32_t chain : chains) text += " " + (chain == 0 ? "start" : sepal::tc::to_string(parse_chain(chain))) + ",";
+  for (const Visit& visit : way) text += " " + (visit.chain == 0 ? "start" : sepal::tc::to_string(parse_chain(visit.chain))) + ",";
   text += " frame: " + model::to_string(packet);
   if (!fault.empty()) text += "; FAULT: " + fault;
   return text;

@@ -1,0 +1,45 @@
+// See software.hpp; the NIC's side of each reason is in docs/reference/pipeline.md, "Lint".
+#include "tc/pipeline/software.hpp"
+
+#include <algorithm>
+
+#include "tc/pipeline/pipeline.hpp"
+
+namespace sepal::tc {
+namespace {
+
+bool runs_program(const Rule& rule) {
+  return std::any_of(rule.spec.actions.begin(), rule.spec.actions.end(),
+                     [](const Action& action) { return std::holds_alternative<Bpf>(action.kind); });
+}
+
+bool commits(const Rule& rule) {
+  return std::any_of(rule.spec.actions.begin(), rule.spec.actions.end(), [](const Action& action) {
+    const auto* ct = std::get_if<Ct>(&action.kind);
+    return ct != nullptr && ct->commit;
+  });
+}
+
+bool wants_state(const Rule& rule, uint32_t bits) {
+  const KeyMatch* state = rule.spec.match.find(Key::ct_state);
+  return state != nullptr && (state->value_u32() & bits) != 0;
+}
+
+}  // namespace
+
+std::string_view software_reason(const Rule& rule) {
+  if (!rule.spec.skip_hw) return {};
+  if (runs_program(rule)) return "runs an eBPF program";
+  if (commits(rule)) return "commits a connection, which only the kernel does";
+  if (wants_state(rule, kCtRel | kCtInv)) return "a NIC never marks a packet related or invalid";
+  if (wants_state(rule, kCtNew)) return "new connections are decided in software";
+  switch (parse_chain(rule.id.chain).group) {
+    case Group::punted: return "fragments and expiring TTLs are the kernel's";
+    case Group::services: return "guest services are the kernel's";
+    case Group::fresh: return "new connections are decided in software";
+    case Group::nat: return "a drop here would overtake rules that are in software";
+    default: return "the tenant's conntrack zone, or a peer's, is beyond the 254 that a NIC restores";
+  }
+}
+
+}  // namespace sepal::tc
