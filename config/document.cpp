@@ -7,6 +7,7 @@
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <exception>
 #include <istream>
 #include <streambuf>
@@ -165,11 +166,27 @@ bool indented_with_tab(std::string_view line) {
   return first != std::string_view::npos && line[first] == '\t';
 }
 
+// yaml-cpp ends some messages with a byte of the file ("unknown escape character: "): any byte, or half a character.
+std::string in_ascii(const std::string& message) {
+  std::string text;
+  for (const char c : message) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7f) {
+      text += c;
+      continue;
+    }
+    char escaped[5];
+    std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+    text += escaped;
+  }
+  return text;
+}
+
 void add_syntax_fault(std::string_view text, Location where, const std::string& message, Faults& faults) {
   std::string hint = kSyntaxHint;
   if (where.line != 0 && indented_with_tab(line_of(text, where.line))) hint = "indent with spaces, not with tabs";
   if (message.find("anchor") != std::string::npos) hint = "write the value out; anchors and aliases are not supported";
-  faults.add(where, "not valid YAML: " + message, std::move(hint));
+  faults.add(where, "not valid YAML: " + in_ascii(message), std::move(hint));
 }
 
 }  // namespace
