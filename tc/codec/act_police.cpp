@@ -39,9 +39,8 @@ uint64_t burst_from_ticks(uint64_t ticks, uint64_t rate) {
 uint32_t byte_ticks(uint64_t burst, uint64_t rate) {
   return static_cast<uint32_t>(std::min<uint64_t>(burst_to_ticks(burst, rate), UINT32_MAX));
 }
-uint64_t packet_ticks(uint64_t burst, uint64_t rate) {
-  return std::min<uint64_t>(burst_to_ticks(burst, rate), INT64_MAX / kNanosPerTick);
-}
+constexpr uint64_t kPacketTicksMax = INT64_MAX / kNanosPerTick;
+uint64_t packet_ticks(uint64_t burst, uint64_t rate) { return std::min(burst_to_ticks(burst, rate), kPacketTicksMax); }
 
 uint32_t narrow(uint64_t value) { return static_cast<uint32_t>(std::min<uint64_t>(value, UINT32_MAX)); }
 
@@ -95,7 +94,9 @@ Result<DecodedKind> decode_police(std::span<const uint8_t> options) {
   }
   police.rate_packets_per_second = attrs->u64(TCA_POLICE_PKTRATE64, 0);
   if (police.rate_packets_per_second != 0) {
-    police.burst_packets = burst_from_ticks(attrs->u64(TCA_POLICE_PKTBURST64, 0), police.rate_packets_per_second);
+    // No kernel says more than it can keep; a burst of which it says so all the same is the largest there is.
+    const uint64_t ticks = std::min(attrs->u64(TCA_POLICE_PKTBURST64, 0), kPacketTicksMax);
+    police.burst_packets = burst_from_ticks(ticks, police.rate_packets_per_second);
   }
   if (attrs->malformed()) return malformed_options("police");
   // Peak rates, moving averages, other link layers.

@@ -16,6 +16,23 @@ std::string hex(uint64_t value) {
   return text;
 }
 
+// Names that a foreign filter was given may hold any bytes: what would break the line, or speak to the terminal, is
+// shown as "\x0a".
+std::string printable(std::string_view name) {
+  std::string text;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      text += c;
+      continue;
+    }
+    char escaped[5];
+    std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+    text += escaped;
+  }
+  return text;
+}
+
 std::string protocol_name(uint16_t protocol) {
   switch (protocol) {
     case kEthAll: return "all";
@@ -365,7 +382,7 @@ struct KindText {
     return "skbedit mark " + hex(a.mark) + (a.mask == 0xffffffff ? "" : "/" + hex(a.mask));
   }
   std::string operator()(const Bpf& a) const {
-    std::string text = "bpf name " + a.name + " tag ";
+    std::string text = "bpf name " + printable(a.name) + " tag ";
     for (const uint8_t byte : a.tag) {
       char digits[3];
       std::snprintf(digits, sizeof digits, "%02x", byte);
@@ -373,7 +390,7 @@ struct KindText {
     }
     return text + " " + verdict_text(a.verdict);
   }
-  std::string operator()(const UnknownAction& a) const { return a.kind + " (not shown)"; }
+  std::string operator()(const UnknownAction& a) const { return printable(a.kind) + " (not shown)"; }
 };
 
 }  // namespace

@@ -1,10 +1,14 @@
 // Runs the fuzz target over the captured messages of tests/wire, where there is no libFuzzer: each whole, cut short at
 // every byte with a length that agrees, and with every byte changed in several ways.
-//   replay_decode_filter              as a test
-//   replay_decode_filter DIRECTORY    writes the messages there as seeds for libFuzzer
+// Inputs that a fuzzer once found stand in seeds/ and are run in the same way.
+//   replay_decode_filter SEEDS               as a test
+//   replay_decode_filter --write DIRECTORY   writes the captured messages there as seeds for libFuzzer
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <string>
 
 #include "tests/wire/vector.hpp"
 
@@ -37,21 +41,40 @@ void run_variants(const Bytes& whole) {
   }
 }
 
+size_t run_seeds(const std::string& directory) {
+  size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    std::ifstream in(entry.path(), std::ios::binary);
+    run_variants(Bytes(std::istreambuf_iterator<char>(in), {}));
+    ++count;
+  }
+  return count;
+}
+
+void write_seed(const std::string& path, const Bytes& bytes) {
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  size_t count = 0;
+  const bool writing = argc == 3 && std::string(argv[1]) == "--write";
+  if (argc != 2 && !writing) {
+    std::fprintf(stderr, "usage: replay_decode_filter SEEDS | --write DIRECTORY\n");
+    return 64;
+  }
+  size_t messages = 0;
   for (const char* folder : {"requests", "replies"}) {
     for (const sepal::wire::Vector& vector : sepal::wire::load_vectors(folder)) {
-      ++count;
-      if (argc < 2) {
+      ++messages;
+      if (writing)
+        write_seed(std::string(argv[2]) + "/" + folder + "-" + vector.name, vector.bytes);
+      else
         run_variants(vector.bytes);
-        continue;
-      }
-      std::ofstream out(std::string(argv[1]) + "/" + folder + "-" + vector.name, std::ios::binary);
-      out.write(reinterpret_cast<const char*>(vector.bytes.data()), static_cast<std::streamsize>(vector.bytes.size()));
     }
   }
-  std::printf("%zu messages\n", count);
-  return count < 100 ? 1 : 0;
+  const size_t seeds = writing ? 0 : run_seeds(argv[1]);
+  std::printf("%zu messages, %zu seeds\n", messages, seeds);
+  return messages < 100 || (!writing && seeds == 0) ? 1 : 0;
 }

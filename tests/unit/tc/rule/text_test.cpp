@@ -89,6 +89,13 @@ TEST(Text, actions_have_the_words_of_iproute2) {
   EXPECT_EQ(to_text(Action{UnknownAction{"sample"}}), "action sample (not shown)");
 }
 
+TEST(Text, a_name_somebody_gave_neither_breaks_the_line_nor_speaks_to_the_terminal) {
+  EXPECT_EQ(to_text(bpf("a\nb\x1b[2J", {}, Control::drop)),
+            "action bpf name a\\x0ab\\x1b[2J tag 0000000000000000 drop");
+  EXPECT_EQ(to_text(bpf("größe", {}, Control::drop)), "action bpf name größe tag 0000000000000000 drop");
+  EXPECT_EQ(to_text(Action{UnknownAction{"a\tb\x7f"}}), "action a\\x09b\\x7f (not shown)");
+}
+
 TEST(Text, conntrack_actions_read_like_their_commands) {
   EXPECT_EQ(to_text(ct_lookup(Zone(5))), "action ct zone 5 nat");
   EXPECT_EQ(to_text(ct_commit(Zone(5), 1, 0xffffffff)), "action ct commit zone 5 mark 0x1");
