@@ -7,6 +7,7 @@
 #include <linux/rtnetlink.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "netlink/links.hpp"
 #include "netlink/message.hpp"
@@ -89,14 +90,14 @@ VxlanFinding judge(const Link& link, const VxlanWanted& wanted) {
   if (!link.vxlan) {
     return {VxlanState::foreign, link.index,
             name + " exists and is no vxlan device" + (link.kind.empty() ? "" : " but " + link.kind) +
-                ": remove or rename it, or name another one in underlay.vxlan.device"};
+                ": remove or rename it, or name another one in vxlan.device"};
   }
   const std::string difference = differences(*link.vxlan, wanted_attrs(wanted));
   const bool just_made = link.alias.empty() && !link.up && difference.empty();
   if (!marked && !just_made) {
     return {VxlanState::foreign, link.index,
             name + " exists and is not ours (its alias is '" + link.alias + "', ours says '" +
-                alias_of(wanted.instance) + "'): remove or rename it, or name another one in underlay.vxlan.device"};
+                alias_of(wanted.instance) + "'): remove or rename it, or name another one in vxlan.device"};
   }
   if (!difference.empty()) {
     return {VxlanState::wrong, link.index,
@@ -105,6 +106,23 @@ VxlanFinding judge(const Link& link, const VxlanWanted& wanted) {
   }
   const bool complete = marked && link.up && (wanted.mtu == 0 || link.mtu == wanted.mtu);
   return {complete ? VxlanState::ours : VxlanState::unfinished, link.index, {}};
+}
+
+// A UDP port serves one external vxlan device. A second with the same flags is refused when it is made (EEXIST,
+// vxlan_vni_in_use()), one with other flags when both are up (EADDRINUSE, vxlan_sock_add()). The kernel does not say
+// who is in the way.
+Error name_rival(Transport& route, const VxlanWanted& wanted, Error error) {
+  if (error.sys_errno != EEXIST && error.sys_errno != EADDRINUSE) return error;
+  auto links = list_links(route);
+  if (!links) return error;
+  for (const Link& link : *links) {
+    if (!link.vxlan || link.name == wanted.name || link.vxlan->port != wanted.port) continue;
+    error.code = Errc::conflict;
+    error.doing = "UDP port " + std::to_string(wanted.port) + " is taken by vxlan device " + link.name +
+                  ": remove it, or set another port in vxlan.port (on every host)";
+    return error;
+  }
+  return error;
 }
 
 }  // namespace
@@ -124,7 +142,7 @@ Result<IfIndex> ensure_vxlan(Transport& route, const VxlanWanted& wanted) {
     auto request = encode_create(wanted);
     if (!request) return Unexpected(while_doing(request.error(), doing));
     if (auto made = transact_one(route, std::move(*request)); !made) {
-      return Unexpected(while_doing(made.error(), doing));
+      return Unexpected(while_doing(name_rival(route, wanted, made.error()), doing));
     }
     link = get_link(route, wanted.name);
   }
@@ -141,7 +159,7 @@ Result<IfIndex> ensure_vxlan(Transport& route, const VxlanWanted& wanted) {
   auto request = encode_finish(finding.index, wanted);
   if (!request) return Unexpected(while_doing(request.error(), doing));
   if (auto finished = transact_one(route, std::move(*request)); !finished) {
-    return Unexpected(while_doing(finished.error(), "set up vxlan device " + wanted.name));
+    return Unexpected(while_doing(name_rival(route, wanted, finished.error()), "set up vxlan device " + wanted.name));
   }
   return finding.index;
 }

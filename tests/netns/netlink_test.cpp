@@ -13,6 +13,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <map>
+#include <set>
 
 #include "base/unique_fd.hpp"
 #include "netlink/channel.hpp"
@@ -111,6 +113,50 @@ TEST_F(RealKernel, a_thousand_writes_are_answered_in_order_with_refusals_where_t
   auto found = find_neighbour(*route_, device, *IpAddr::parse("10.1.3.231"));  // number 999
   ASSERT_TRUE(found && *found);
   EXPECT_EQ((*found)->mac, *MacAddr::parse("02:00:00:00:03:e7"));
+}
+
+TEST_F(RealKernel, two_writers_at_once_write_everything) {
+  make_veth();
+  const IfIndex device = index_of("a");
+  auto two = open_parallel_transport({.protocol = NETLINK_ROUTE}, 2);
+  ASSERT_TRUE(two) << two.error().message();
+  constexpr unsigned kCount = 2000;
+  const std::vector<size_t> refused_ones = {123, 1234};  // one for each writer
+  Bytes requests;
+  for (unsigned i = 0; i < kCount; ++i) {
+    const bool refused = std::find(refused_ones.begin(), refused_ones.end(), i) != refused_ones.end();
+    append_neighbour(requests, refused ? IfIndex(4'000'000) : device, i);
+  }
+  size_t next = 0;
+  std::vector<size_t> refused;
+  auto done = (*two)->transact(requests, [&](size_t i, const Answer& answer) {
+    EXPECT_EQ(i, next++);
+    if (!answer) refused.push_back(i);
+  });
+  ASSERT_TRUE(done) << done.error().message();
+  EXPECT_EQ(next, kCount);
+  EXPECT_EQ(refused, refused_ones);
+  EXPECT_EQ((*two)->writes(), kCount);
+
+  Bytes request;
+  MessageBuilder message(request, RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, ndmsg{});
+  ASSERT_TRUE(message.finish());
+  std::set<uint32_t> there;
+  auto dumped = dump_whole(
+      **two, request, [&there] { there.clear(); },
+      [&](BytesView reply) -> Result<void> {
+        ndmsg header{};
+        auto attributes = read_fixed_header(reply, header);
+        EXPECT_TRUE(attributes);
+        if (header.ndm_ifindex != static_cast<int>(device.value()) || header.ndm_family != AF_INET) return {};
+        return for_each_attr(*attributes, [&there](const Attr& attr) -> Result<void> {
+          if (attr.type == NDA_DST) there.insert(attr.be32().value_or(0) - 0x0a010000U);
+          return {};
+        });
+      });
+  ASSERT_TRUE(dumped) << dumped.error().message();
+  EXPECT_EQ(there.size(), kCount - refused_ones.size());
+  for (const size_t number : refused_ones) EXPECT_FALSE(there.contains(static_cast<uint32_t>(number)));
 }
 
 TEST_F(RealKernel, a_refusal_brings_the_kernels_own_words) {
@@ -389,6 +435,37 @@ TEST_F(RealVxlan, ours_with_another_port_is_wrong_until_it_is_removed) {
   EXPECT_TRUE(*delete_vxlan(*route_, wanted_.name, wanted_.instance));
   ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
   EXPECT_EQ(get_link(*route_, wanted_.name)->vxlan->port, 8472);
+}
+
+// With our flags it holds the port from the moment it is made, with others only while it is up: which is why both stand
+// here, and in a fixed state.
+TEST_F(RealVxlan, a_second_external_device_on_the_same_port_is_refused_and_named) {
+  ASSERT_TRUE(run("ip link add rival type vxlan external dstport 4789 udp6zerocsumtx udp6zerocsumrx"));
+  auto made = ensure_vxlan(*route_, wanted_);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, Errc::conflict);
+  EXPECT_NE(made.error().message().find("UDP port 4789 is taken by vxlan device rival"), std::string::npos)
+      << made.error().message();
+  EXPECT_EQ(get_link(*route_, wanted_.name).error().code, Errc::not_found);
+  EXPECT_TRUE(get_link(*route_, "rival")) << "it is not ours to remove";
+  ASSERT_TRUE(run("ip link del rival"));
+  EXPECT_TRUE(ensure_vxlan(*route_, wanted_));
+}
+
+TEST_F(RealVxlan, a_device_that_is_up_on_the_port_is_named_when_ours_is_to_be_set_up) {
+  for (const char* make :
+       {"ip link add rival type vxlan external dstport 4789", "ip link add rival type vxlan id 5 dstport 4789"}) {
+    ASSERT_TRUE(run(make));
+    ASSERT_TRUE(run("ip link set rival up"));
+    auto made = ensure_vxlan(*route_, wanted_);
+    ASSERT_FALSE(made) << make;
+    EXPECT_EQ(made.error().code, Errc::conflict) << make;
+    EXPECT_NE(made.error().message().find("UDP port 4789 is taken by vxlan device rival"), std::string::npos)
+        << made.error().message();
+    ASSERT_TRUE(run("ip link del rival"));
+    EXPECT_TRUE(ensure_vxlan(*route_, wanted_)) << "what was begun is finished";
+    EXPECT_TRUE(*delete_vxlan(*route_, wanted_.name, wanted_.instance));
+  }
 }
 
 TEST_F(RealVxlan, deleting_leaves_nothing_and_deleting_again_is_no_failure) {
