@@ -70,10 +70,11 @@ class Execution {
     return !outcome_.stopped;
   }
 
-  void refuse(const Step& step, Error error, bool held = false) {
+  Refusal& refuse(const Step& step, Error error) {
     const CompiledRule& rule = in_.wanted[step.rule];
     if (step.kind == Step::Kind::replace) unsettled_.insert(rule.rule.id.device);
-    outcome_.refusals.push_back({rule.rule.id, rule.cookie.content, rule.origin, held, std::move(error)});
+    return outcome_.refusals.emplace_back(
+        Refusal{rule.rule.id, rule.cookie.content, rule.origin, false, true, std::move(error)});
   }
 
   // A chain is closed when its last rule, the final drop, stands: then a jump to it cannot fall off its end up the
@@ -115,11 +116,14 @@ class Execution {
     }
     if (const auto open = open_target(rule)) {
       const std::string chain = tc::to_string(tc::parse_chain(*open));
-      refuse(step, {Errc::transient, 0, "held back: the last rule of its target " + chain + " was refused", {}}, true);
+      Refusal& refusal =
+          refuse(step, {Errc::transient, 0, "held back: the last rule of its target " + chain + " was refused", {}});
+      refusal.held = true;
+      refusal.tried = false;
       return false;
     }
     if (const Refusal* earlier = in_.remembered ? in_.remembered(rule) : nullptr) {
-      refuse(step, earlier->error, earlier->held);
+      refuse(step, earlier->error).tried = false;
       return false;
     }
     const ForeignFilter* other = step.kind == Step::Kind::add ? foreign_in_place(rule.rule.id) : nullptr;
@@ -209,7 +213,7 @@ class Execution {
       (is_last ? late : early).push_back(index);
     }
     if (auto removed = remove_some(early); !removed) return removed;
-    std::erase_if(late, [&](uint32_t index) { return unsettled_.contains(observed[index].id.device); });
+    outcome_.kept = std::erase_if(late, [&](uint32_t index) { return unsettled_.contains(observed[index].id.device); });
     return remove_some(late);
   }
 

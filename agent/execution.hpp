@@ -23,6 +23,7 @@ struct Refusal {
   uint64_t content = 0;
   tc::Origin origin;
   bool held = false;  // not tried, because the chain it jumps to could not be closed
+  bool tried = true;  // false: held, or not due again yet
   Error error;
 };
 
@@ -32,6 +33,7 @@ struct Outcome {
   size_t removed = 0;
   std::vector<Refusal> refusals;  // in the order of the rules
   std::vector<std::pair<tc::RuleId, Error>> not_removed;
+  size_t kept = 0;            // unwanted last rules that stay because something may still jump to their chains
   bool devices_left = false;  // a device went away meanwhile: look again
   bool stopped = false;       // `progress` asked for it; the rest is undone
   [[nodiscard]] size_t writes() const { return added + replaced + removed; }

@@ -123,21 +123,21 @@ Result<PassReport> Reconciler::pass(const config::Config& config, const Progress
   PassReport total;
   for (unsigned round = 1;; ++round) {
     auto world = prepare_world(config, total.made);
+    if (!world && world.error().code == Errc::resync && round < kRoundsMax) continue;
     if (!world) return Unexpected(world.error());
+    const Left now = left_by(world->facts, world->observed);
     const auto retry = next_retry();
-    if (may_be_quiet && total.made.empty() && left_ && (!retry || *retry > now_()) &&
-        *left_ == left_by(world->facts, world->observed)) {
+    if (may_be_quiet && total.made.empty() && (!retry || *retry > now_()) && left_ == now) {
       total.quiet = true;
       total.gateway_unknown = world->gateway_unknown;
       return total;
     }
     // Same devices, other filters: somebody else's hand.
-    const bool others = left_ && left_->facts == left_by(world->facts, {}).facts;
+    const bool others = left_ && left_->facts == now.facts && !(left_ == now);
     left_.reset();
     auto report = change(config, progress, std::move(*world));
-    const bool broken = !report && report.error().code == Errc::resync;
-    if (!report && (!broken || round == kRoundsMax)) return report;
-    if (broken) continue;
+    if (!report && report.error().code == Errc::resync && round < kRoundsMax) continue;
+    if (!report) return report;
     report->others_changed = others || total.others_changed;
     report->made.insert(report->made.begin(), total.made.begin(), total.made.end());
     report->outcome.added += total.outcome.added;
@@ -277,8 +277,7 @@ void Reconciler::remember(const tc::RuleSet& rules, const World& world, const co
     refused.insert(key);
     const auto known = troubles_.find(key);
     Trouble trouble = known == troubles_.end() ? Trouble{} : known->second;
-    const bool tried = known == troubles_.end() || trouble.next_try <= now_();
-    if (tried) {
+    if (refusal.tried) {
       const unsigned doublings = std::min(trouble.attempts, 6U);
       ++trouble.attempts;
       trouble.next_try = now_() + std::min(kBackOffMin * (1U << doublings), kBackOffMax);
@@ -294,7 +293,9 @@ void Reconciler::remember(const tc::RuleSet& rules, const World& world, const co
   }
   troubles_ = std::move(troubles);
   const Outcome& outcome = report.outcome;
-  if (outcome.stopped || outcome.devices_left || !outcome.not_removed.empty() || report.problems != world.problems) return;
+  if (outcome.stopped || outcome.devices_left || outcome.kept > 0 || !outcome.not_removed.empty() ||
+      report.problems != world.problems)
+    return;
   std::vector<tc::Observed> expected;
   expected.reserve(rules.rules.size());
   std::map<tc::RuleId, tc::Cookie> before;

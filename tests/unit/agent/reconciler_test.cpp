@@ -139,7 +139,7 @@ TEST_F(ReconcilerTest, a_process_killed_in_mid_apply_is_completed_by_the_next) {
   const auto wanted = kernel_.filters;
   Kernel kernel = this->kernel();
   ASSERT_TRUE(remove_everything(kernel, paths_, {}));
-  for (const uint64_t lived : {27U, 60U, 81U}) {
+  for (const uint64_t lived : {1U, 3U, 9U, 27U, 60U, 81U}) {
     DyingTransport last_breath(kernel_, lived);
     Reconciler dying({last_breath, conntrack_, slow_path_}, paths_);
     EXPECT_FALSE(dying.apply(usual_config(), {}).has_value()) << "after " << lived << " writes";
@@ -153,13 +153,19 @@ TEST_F(ReconcilerTest, a_process_killed_in_mid_apply_is_completed_by_the_next) {
   }
 }
 
+// Wherever it breaks: while the vxlan device is made (1, 2), while a clsact is (3, 8), among the rules.
 TEST_F(ReconcilerTest, a_broken_connection_is_repaired_within_the_pass) {
-  kernel_.break_at_write = 40;
-  const PassReport report = apply(usual_config());
-  EXPECT_TRUE(report.outcome.refusals.empty());
-  const uint64_t writes = kernel_.writes();
-  apply(usual_config());
-  EXPECT_EQ(kernel_.writes(), writes);
+  for (const uint64_t at : {1U, 2U, 3U, 8U, 40U}) {
+    kernel_.break_at_write = kernel_.writes() + at;
+    const PassReport report = apply(usual_config());
+    EXPECT_EQ(kernel_.break_at_write, 0U) << "it did break";
+    EXPECT_TRUE(report.outcome.refusals.empty()) << "at write " << at;
+    const uint64_t writes = kernel_.writes();
+    apply(usual_config());
+    EXPECT_EQ(kernel_.writes(), writes) << "at write " << at;
+    Kernel kernel = this->kernel();
+    ASSERT_TRUE(remove_everything(kernel, paths_, {}));
+  }
 }
 
 TEST_F(ReconcilerTest, only_a_changed_device_makes_link_events_worth_a_pass) {

@@ -74,8 +74,21 @@ TEST_F(RefusalTest, a_rule_accepted_at_last_is_forgotten) {
   auto report = reconciler.look_again(usual_config(), {});
   ASSERT_TRUE(report);
   EXPECT_EQ(report->outcome.added, 1U);
+  EXPECT_FALSE(report->others_changed) << "nobody's hand but ours";
   EXPECT_TRUE(reconciler.troubles().empty());
   EXPECT_FALSE(reconciler.next_retry().has_value());
+}
+
+TEST_F(RefusalTest, attempts_are_those_the_kernel_saw_however_long_a_pass_takes) {
+  refuse_rules(
+      [this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
+  Reconciler reconciler = this->reconciler();
+  // Every look at the clock takes long: the rule may become due between the steps of one pass.
+  reconciler.set_clock([this] { return now_ += std::chrono::milliseconds(700); });
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(reconciler.apply(usual_config(), {}));
+  ASSERT_EQ(reconciler.troubles().size(), 1U);
+  EXPECT_GT(asked_, 1U);
+  EXPECT_EQ(reconciler.troubles().begin()->second.attempts, asked_);
 }
 
 TEST_F(RefusalTest, a_reload_tries_refused_rules_at_once) {
@@ -109,6 +122,8 @@ TEST_F(RefusalTest, no_rule_jumps_to_a_chain_whose_last_rule_was_refused) {
   size_t held = 0;
   for (const Refusal& refusal : report->outcome.refusals) held += refusal.held ? 1 : 0;
   EXPECT_GT(held, 0U);
+  for (const auto& [key, trouble] : reconciler.troubles())
+    EXPECT_EQ(trouble.attempts, trouble.refusal.held ? 0U : 1U) << to_line(trouble);
   for (const Filter& filter : filters_on("blue-web")) {
     for (const tc::Action& action : filter.rule.spec.actions) {
       const auto* gact = std::get_if<tc::Gact>(&action.kind);
@@ -145,6 +160,38 @@ TEST_F(RefusalTest, the_last_rules_of_a_device_stay_while_a_jump_there_cannot_be
   kernel_.refuse = nullptr;
   apply(read_config(kHostYaml + kBlueHead + kWebPort + kAppPort + kRemoteRoute));
   EXPECT_FALSE(kernel_.clsact.contains(device));
+}
+
+// The old jump stays with the chain it leads to: what a pass left so is not taken for somebody else's doing.
+TEST_F(RefusalTest, a_replacement_that_is_refused_keeps_the_old_chain_closed_and_accuses_nobody) {
+  Reconciler reconciler = patient();
+  ASSERT_TRUE(reconciler.apply(usual_config(), {}));
+  const IfIndex device = device_index("green-web");
+  // green leaves its device to blue's third port: every rule there changes.
+  const std::string third = "  - {name: web2, device: green-web, mac: \"02:00:00:00:01:07\", addresses: [10.0.0.7]}\n";
+  kernel_.refuse = [&](netlink::BytesView message) -> std::optional<test::FakeKernel::Refusal> {
+    auto filter = tc::decode_filter(message);
+    nlmsghdr header{};
+    std::memcpy(&header, message.data(), sizeof header);
+    const bool replaces = header.nlmsg_type == RTM_NEWTFILTER && (header.nlmsg_flags & NLM_F_EXCL) == 0;
+    if (!filter || !replaces || filter->rule.id.device != device) return std::nullopt;
+    return test::FakeKernel::Refusal{EBUSY, ""};
+  };
+  const config::Config next = read_config(kHostYaml + kBlueHead + kWebPort + kAppPort + third + kRemoteRoute);
+  auto report = reconciler.apply(next, {});
+  ASSERT_TRUE(report);
+  ASSERT_GT(report->outcome.kept, 0U);
+  report = reconciler.look_again(next, {});
+  ASSERT_TRUE(report);
+  EXPECT_FALSE(report->others_changed);
+
+  kernel_.refuse = nullptr;
+  now_ += std::chrono::seconds(2);
+  report = reconciler.look_again(next, {});
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome.kept, 0U);
+  EXPECT_TRUE(reconciler.troubles().empty());
+  for (const Filter& filter : filters_on("green-web")) EXPECT_NE(tc::parse_chain(filter.rule.id.chain).vni, Vni(200));
 }
 
 TEST_F(RefusalTest, a_device_that_leaves_in_mid_pass_ends_as_waiting) {
