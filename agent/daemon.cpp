@@ -94,9 +94,14 @@ void Daemon::links_changed() {
 
 Clock::time_point Daemon::next_deadline() const {
   Clock::time_point next = std::min(next_look_, next_alive_);
-  if (const auto retry = reconciler_.next_retry()) next = std::min(next, *retry);
+  if (const auto retry = next_retry()) next = std::min(next, *retry);
   if (links_due_) next = std::min(next, *links_due_);
   return next;
+}
+
+// While passes fail, looks are what tries again: a rule that is due would else make one failed pass follow another.
+std::optional<Clock::time_point> Daemon::next_retry() const {
+  return last_error_ ? std::nullopt : reconciler_.next_retry();
 }
 
 void Daemon::act() {
@@ -106,7 +111,7 @@ void Daemon::act() {
     if (removed_ || events_.stop_asked()) return;
   }
   const auto now = Clock::now();
-  const auto retry = reconciler_.next_retry();
+  const auto retry = next_retry();
   if (events_.take_reload()) {
     reload();
   } else if (links_due_ && *links_due_ <= now) {
@@ -238,7 +243,7 @@ json Daemon::reload() {
     log::info("reload", "read " + settings_.config_directory + ": " + count_text(config_->tenants.size(), "tenant"));
     if (pass(Cause::reload)) {
       const int code = reconciler_.troubles().empty() ? kExitOk : kExitRefused;
-      reply = {{"ok", true}, {"exit", code}, {"report", to_json(last_, reconciler_.troubles())}};
+      reply = {{"ok", true}, {"exit", code}, {"report", to_json(last_, reconciler_.troubles(), Clock::now())}};
     } else {
       reply = {{"ok", false}, {"exit", kExitError},
                {"error", last_error_ ? last_error_->message() : std::string("stopped before the end")}};
@@ -270,7 +275,7 @@ json Daemon::status() const {
            {"look_cpu_ms", look_cost_.count()},
            {"writes", kernel_.route.writes()},
            {"summary", config_ ? status_line(last_, reconciler_.troubles(), config_->tenants.size()) : ""},
-           {"report", to_json(last_, reconciler_.troubles())}};
+           {"report", to_json(last_, reconciler_.troubles(), Clock::now())}};
   if (last_error_) out["error"] = to_json(*last_error_);
   return out;
 }

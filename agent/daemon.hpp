@@ -50,6 +50,7 @@ class Daemon {
   void keep_alive();
   [[nodiscard]] std::string status_text() const;
   [[nodiscard]] Clock::time_point next_deadline() const;
+  [[nodiscard]] std::optional<Clock::time_point> next_retry() const;
 
   Kernel kernel_;
   DaemonSettings settings_;

@@ -1,6 +1,8 @@
 // Passes, refusals, faults and removals in words and in JSON.
 #include "agent/report.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "agent/changes.hpp"
@@ -59,19 +61,33 @@ json to_json(const Error& error) {
   return out;
 }
 
-json to_json(const Trouble& trouble) {
-  return {{"purpose", trouble.purpose},
-          {"rule", trouble.text},
-          {"held", trouble.refusal.held},
-          {"attempts", trouble.attempts},
-          {"error", to_json(trouble.refusal.error)}};
+json to_json(const Trouble& trouble, std::optional<Clock::time_point> now) {
+  json out{{"purpose", trouble.purpose},
+           {"rule", trouble.text},
+           {"held", trouble.refusal.held},
+           {"attempts", trouble.attempts},
+           {"error", to_json(trouble.refusal.error)}};
+  if (now && !trouble.refusal.held) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(trouble.next_try - *now).count();
+    out["retry_in_ms"] = std::max<int64_t>(left, 0);
+  }
+  return out;
 }
 
-json to_json(const PassReport& report, const Reconciler::Troubles& troubles) {
+std::string refusal_line(const json& trouble) {
+  std::string text = trouble.value("purpose", "") + ": " + trouble.value("error", json::object()).value("message", "");
+  if (trouble.value("held", false)) return text;
+  text += "; tried " + count_text(trouble.value("attempts", size_t{0}), "time");
+  if (const auto left = trouble.find("retry_in_ms"); left != trouble.end() && left->is_number_integer())
+    text += ", again in " + std::to_string((left->get<int64_t>() + 999) / 1000) + " s";
+  return text;
+}
+
+json to_json(const PassReport& report, const Reconciler::Troubles& troubles, std::optional<Clock::time_point> now) {
   json waiting = json::array();
   for (const tc::PortKey& port : report.waiting) waiting.push_back({{"tenant", port.tenant}, {"port", port.port}});
   json refused = json::array();
-  for (const auto& [key, trouble] : troubles) refused.push_back(to_json(trouble));
+  for (const auto& [key, trouble] : troubles) refused.push_back(to_json(trouble, now));
   return {{"rules", report.rules},
           {"added", report.outcome.added},
           {"replaced", report.outcome.replaced},

@@ -2,9 +2,11 @@
 // process; clients are real.
 #include "agent/daemon.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -31,17 +33,21 @@ class DaemonTest : public AgentTest {
 
   void write_config(const std::string& yaml) { std::ofstream(config_directory_ + "/sepal.yaml") << yaml; }
 
-  void start() {
+  void start(std::chrono::milliseconds look_interval = std::chrono::milliseconds(50)) {
+    ASSERT_NO_FATAL_FAILURE(begin(look_interval));
+    const json status = ask({{"do", "status"}});
+    ASSERT_TRUE(status.value("ok", false)) << status;
+  }
+  // Does not wait until it is up. A daemon that ends closes its socket, as its process would: nobody waits for it.
+  void begin(std::chrono::milliseconds look_interval) {
     auto events = Events::open(paths_.socket);
     ASSERT_TRUE(events) << events.error().message();
     events_ = std::move(*events);
-    daemon_.emplace(kernel(), DaemonSettings{config_directory_, paths_, std::chrono::milliseconds(50)}, *events_, notifier_);
-    thread_ = std::thread([this] { exit_ = daemon_->run(); });
-    for (int i = 0; i < 500; ++i) {
-      auto status = ask({{"do", "status"}});
-      if (status.value("ok", false)) return;
-    }
-    FAIL() << "the daemon does not answer";
+    daemon_.emplace(kernel(), DaemonSettings{config_directory_, paths_, look_interval}, *events_, notifier_);
+    thread_ = std::thread([this] {
+      exit_ = daemon_->run();
+      events_.reset();
+    });
   }
   // `remove` is the one request that ends a daemon.
   void stop() {
@@ -159,6 +165,61 @@ TEST_F(DaemonTest, looks_heal_what_others_deleted_without_being_asked) {
   EXPECT_GT(status["report"]["rules"].get<size_t>(), rules);
   ASSERT_EQ(status["report"]["changes"].size(), 1U);
   EXPECT_NE(status["report"]["changes"][0].get<std::string>().find("tenant green"), std::string::npos);
+}
+
+TEST_F(DaemonTest, a_request_that_comes_while_a_pass_writes_does_not_wait_for_the_next_look) {
+  UniqueFd client;
+  kernel_.before_each_write = [&] {
+    if (client.valid()) return;
+    client.reset(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un un{};
+    un.sun_family = AF_UNIX;
+    std::strncpy(un.sun_path, paths_.socket.c_str(), sizeof un.sun_path - 1);
+    ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&un), sizeof un), 0);
+    const std::string request = frame({{"do", "status"}});
+    ASSERT_EQ(::send(client.get(), request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
+  };
+  begin(std::chrono::minutes(10));
+  for (int i = 0; i < 3000 && ::access(paths_.state.c_str(), F_OK) != 0; ++i)  // until the first pass is done
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  ASSERT_TRUE(client.valid());
+  pollfd answered{client.get(), POLLIN, 0};
+  EXPECT_EQ(::poll(&answered, 1, 5000), 1);
+}
+
+TEST_F(DaemonTest, a_refused_rule_is_told_with_its_next_try_and_in_the_exit_status) {
+  kernel_.refuse = [this](netlink::BytesView message) -> std::optional<test::FakeKernel::Refusal> {
+    auto filter = tc::decode_filter(message);
+    const bool last = filter && filter->kind == "flower" && filter->rule.id.device == device_index("green-web") &&
+                      filter->rule.id.chain == 0 && filter->rule.id.prio == 1000;
+    if (!last) return std::nullopt;
+    return test::FakeKernel::Refusal{EOPNOTSUPP, "driver: no such match"};
+  };
+  start(std::chrono::minutes(10));
+  const json reload = ask({{"do", "reload"}});
+  EXPECT_EQ(reload["exit"], kExitRefused);
+  const json refused = ask({{"do", "status"}})["report"]["refused"];
+  ASSERT_EQ(refused.size(), 1U);
+  EXPECT_EQ(refused[0]["error"]["kernel"], "driver: no such match");
+  EXPECT_GE(refused[0]["attempts"], 2);  // the start's and the reload's
+  EXPECT_LE(refused[0]["retry_in_ms"], 60'000);
+}
+
+TEST_F(DaemonTest, a_refused_rule_that_is_due_makes_no_failed_pass_follow_another) {
+  const IfIndex refusing = device_index("green-web");
+  kernel_.refuse = [refusing](netlink::BytesView message) -> std::optional<test::FakeKernel::Refusal> {
+    auto filter = tc::decode_filter(message);
+    if (!filter || filter->rule.id.device != refusing || filter->rule.id.prio != 1000) return std::nullopt;
+    return test::FakeKernel::Refusal{EOPNOTSUPP, ""};
+  };
+  start(std::chrono::minutes(10));
+  // From inside one of its requests the underlay device goes: every later pass fails.
+  kernel_.before_each_write = [this] { kernel_.links.erase(device_index("uplink")); };
+  (void)ask({{"do", "reload"}});
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));  // it is due two seconds after its second refusal
+  EXPECT_TRUE(ask({{"do", "status"}}).contains("error"));
+  stop();
+  EXPECT_LT(kernel_.dumps, 300U);
 }
 
 TEST_F(DaemonTest, without_a_valid_configuration_it_does_not_start_and_changes_nothing) {
