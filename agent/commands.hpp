@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "agent/kernel.hpp"
 #include "agent/names.hpp"
-#include "agent/open_kernel.hpp"
 #include "agent/options.hpp"
 #include "agent/output.hpp"
 #include "agent/paths.hpp"
@@ -19,6 +19,7 @@ struct Command {
   Paths paths;
   Output output;
   std::string directory;  // of the configuration: the word given, or --config, or /etc/sepal
+  Kernel kernel;          // opened when first used
 };
 
 int command_validate(const Command& command);

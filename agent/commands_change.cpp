@@ -173,8 +173,7 @@ void print_plan(const Command& command, const Difference& difference, const std:
 int command_plan(const Command& command) {
   const auto config = read_or_complain(command);
   if (!config) return kExitInvalid;
-  OpenKernel opened(command.paths.instance);
-  Kernel kernel = opened.borrow();
+  Kernel kernel = command.kernel;
   auto difference = find_difference(kernel, *config, command.paths);
   if (!difference) return complain(command, difference.error());
   const Names names(&*config, difference->world.facts.ports, difference->world.devices);
@@ -197,8 +196,7 @@ int command_apply(const Command& command) {
   Writer writer = become_writer(command, {{"do", "apply"}, {"directory", directory}});
   if (writer.reply) return relay(command, *writer.reply);
   if (!writer.lock) return writer.exit;
-  OpenKernel opened(command.paths.instance);
-  Reconciler reconciler(opened.borrow(), command.paths);
+  Reconciler reconciler(command.kernel, command.paths);
   auto report = reconciler.apply(*config, {});
   if (!report) return complain(command, report.error());
   const auto& troubles = reconciler.troubles();
@@ -220,8 +218,7 @@ int command_remove(const Command& command) {
   Writer writer = become_writer(command, {{"do", "remove"}});
   if (writer.reply) return relay(command, *writer.reply);
   if (!writer.lock) return writer.exit;
-  OpenKernel opened(command.paths.instance);
-  Kernel kernel = opened.borrow();
+  Kernel kernel = command.kernel;
   auto report = remove_everything(kernel, command.paths, {});
   if (!report) return complain(command, report.error());
   if (command.output.json())

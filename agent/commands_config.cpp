@@ -69,8 +69,7 @@ int command_lint(const Command& command) {
   if (!config) return kExitInvalid;
   const Imagined world = imagine(*config, command.paths.instance);
   const tc::RuleSet rules = tc::compile(*config, world.facts);
-  const tc::LintContext context{{{world.facts.uplink, tc::BlockKind::uplink}, {world.facts.vxlan, tc::BlockKind::vxlan}}};
-  const auto findings = tc::lint(rules.rules, context);
+  const auto findings = tc::lint(rules.rules, tc::lint_context(*config, world.facts, rules.zones));
   const Names names(&*config, world.facts.ports, world.devices);
   if (command.output.json()) {
     json list = json::array();

@@ -98,8 +98,7 @@ std::optional<Tenancy> find_tenancy(const Command& command, Kernel& kernel, cons
 
 int command_connections(const Command& command) {
   const auto config = read_for_names(command);
-  OpenKernel opened(command.paths.instance);
-  Kernel kernel = opened.borrow();
+  Kernel kernel = command.kernel;
   const auto tenancy = find_tenancy(command, kernel, config);
   if (!tenancy) return kExitError;
   const Output& out = command.output;

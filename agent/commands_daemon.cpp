@@ -5,6 +5,7 @@
 #include "agent/commands.hpp"
 #include "agent/control.hpp"
 #include "agent/exit_codes.hpp"
+#include "agent/report.hpp"
 #include "agent/world.hpp"
 
 namespace sepal::agent {
@@ -13,8 +14,7 @@ namespace {
 using nlohmann::json;
 
 int status_without_daemon(const Command& command) {
-  OpenKernel opened(command.paths.instance);
-  Kernel kernel = opened.borrow();
+  Kernel kernel = command.kernel;
   auto world = look(kernel, {nullptr, command.paths.instance, nullptr});
   if (!world) return complain(command, world.error());
   std::set<IfIndex> devices;
@@ -53,8 +53,8 @@ void print_status(const Output& out, const json& status) {
   for (const auto& problem : report.value("problems", json::array()))
     out.line(out.paint(Paint::red, "problem: " + problem.get<std::string>()));
   for (const auto& trouble : report.value("refused", json::array())) {
-    out.line(out.paint(Paint::red, "refused: " + trouble.value("purpose", "") + ": " + trouble["error"].value("message", "")));
-    out.line("         " + trouble.value("rule", "") + ", " + count_text(trouble.value("attempts", size_t{0}), "attempt"));
+    out.line(out.paint(Paint::red, "refused: " + refusal_line(trouble)));
+    out.line("         " + trouble.value("rule", ""));
   }
 }
 
@@ -75,7 +75,7 @@ int relay(const Command& command, const json& reply) {
                         ": its device is not there");
   for (const auto& problem : report.value("problems", json::array())) command.output.line("problem: " + problem.get<std::string>());
   for (const auto& trouble : report.value("refused", json::array()))
-    command.output.line("refused: " + trouble.value("purpose", "") + ": " + trouble["error"].value("message", ""));
+    command.output.line("refused: " + refusal_line(trouble));
   for (const auto& fault : reply.value("faults", json::array()))
     command.output.line(fault.value("file", "") + ":" + std::to_string(fault.value("line", 0)) + ":" +
                         std::to_string(fault.value("column", 0)) + ": " + fault.value("what", "") + "; " + fault.value("hint", ""));

@@ -158,8 +158,7 @@ std::optional<Choice> read_choice(const Command& command, const Shown& shown) {
 
 int command_show(const Command& command) {
   const auto config = read_for_names(command);
-  OpenKernel opened(command.paths.instance);
-  Kernel kernel = opened.borrow();
+  Kernel kernel = command.kernel;
   auto shown = gather_shown(kernel, config ? &*config : nullptr, command.paths);
   if (!shown) return complain(command, shown.error());
   const auto choice = read_choice(command, *shown);
@@ -188,9 +187,9 @@ int command_show(const Command& command) {
   print_rules(out, *shown, rules);
   if (!rules.empty()) out.line("");
   for (const tc::PortKey& port : shown->waiting)
-    out.line(out.paint(Paint::yellow, "waiting: tenant " + port.tenant + ", port " + port.port + ": its device is not there"));
-  for (const auto& trouble : refused)
-    out.line(out.paint(Paint::red, "refused: " + trouble.value("purpose", "") + ": " + trouble["error"].value("message", "")));
+    out.line(out.paint(Paint::yellow,
+                       "waiting: tenant " + port.tenant + ", port " + port.port + ": its device is not there"));
+  for (const auto& trouble : refused) out.line(out.paint(Paint::red, "refused: " + refusal_line(trouble)));
   std::string summary = count_text(rules.size(), "rule");
   if (!shown->foreign.empty()) summary += "; " + count_text(shown->foreign.size(), "filter") + " of others (--foreign)";
   if (!config) summary += "; no readable configuration in " + command.directory + ", so tenants are numbers";

@@ -8,7 +8,6 @@
 #include "agent/commands.hpp"
 #include "agent/exit_codes.hpp"
 #include "agent/filters.hpp"
-#include "agent/open_kernel.hpp"
 #include "agent/reconciler.hpp"
 #include "agent/words.hpp"
 
@@ -60,8 +59,7 @@ std::vector<Mismatch> compare(const Difference& difference, FilterMap filters, c
 int command_verify(const Command& command) {
   const auto config = read_or_complain(command);
   if (!config) return kExitInvalid;
-  OpenKernel opened(command.paths.instance);
-  Kernel kernel = opened.borrow();
+  Kernel kernel = command.kernel;
   auto difference = find_difference(kernel, *config, command.paths);
   if (!difference) return complain(command, difference.error());
   auto filters = our_filters(kernel, *difference);

@@ -4,6 +4,7 @@
 
 #include "agent/commands.hpp"
 #include "agent/exit_codes.hpp"
+#include "agent/open_kernel.hpp"
 #include "agent/version.hpp"
 
 namespace {
@@ -81,7 +82,9 @@ int run(const std::vector<std::string>& arguments) {
     if (auto group = options->number("--group", 0, 7); !group) return usage_error(group.error().message());
     std::string directory = entry.takes_directory && options->words().size() > 1 ? options->words()[1] : options->value("--config", kConfigDirectory);
     const bool json = options->has("--json");
-    return entry.run({std::move(*options), std::move(*paths), Output::for_stdout(json), std::move(directory)});
+    OpenKernel kernel(paths->instance);
+    return entry.run(
+        {std::move(*options), std::move(*paths), Output::for_stdout(json), std::move(directory), kernel.borrow()});
   }
   return usage_error("unknown command '" + name + "'");
 }

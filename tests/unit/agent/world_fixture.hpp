@@ -26,10 +26,11 @@ namespace sepal::agent {
 class FakeSlowPath : public SlowPath {
  public:
   bool pinned = false;
+  SlowPathPrograms loaded{{"sepal_neigh", {1}}, {"sepal_slice", {2}}};
   std::vector<tc::NeighbourEntry> neighbours;
   std::vector<std::string> calls;  // "put", "drop"
 
-  Result<SlowPathPrograms> programs() override { return SlowPathPrograms{{"sepal_neigh", {1}}, {"sepal_slice", {2}}}; }
+  Result<SlowPathPrograms> programs() override { return loaded; }
   Result<void> pin() override {
     pinned = true;
     return {};
