@@ -50,6 +50,7 @@ struct Verdict {
   std::string text;
 };
 
+// A generic netlink type is a family's number, which says nothing: there, what goes through transact() is a write.
 bool is_write(int protocol, uint16_t type) {
   if (protocol == NETLINK_ROUTE) return type >= RTM_BASE && (type & 3U) != 2;  // NEW, DEL, GET, SET in fours
   if (protocol == NETLINK_NETFILTER) {
@@ -286,6 +287,7 @@ Result<void> SocketTransport::transact(Bytes& requests, const std::function<void
       if (auto done = send(BytesView(requests).subspan(from, last.offset + last.size - from)); !done) return done;
       window.add(batch);
       sent += batch.count;
+      if (options_.protocol == NETLINK_GENERIC) writes_ += batch.count;
     }
     auto received = receive(base, all.size(), [&](size_t index, const nlmsghdr& header, BytesView message) {
       if (header.nlmsg_type != NLMSG_ERROR) return Result<void>{};  // an echo nobody asked to see

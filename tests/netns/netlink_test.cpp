@@ -19,6 +19,7 @@
 #include "base/unique_fd.hpp"
 #include "netlink/channel.hpp"
 #include "netlink/conntrack.hpp"
+#include "netlink/features.hpp"
 #include "netlink/link_monitor.hpp"
 #include "netlink/links.hpp"
 #include "netlink/message.hpp"
@@ -590,6 +591,26 @@ TEST_F(RealConntrack, single_connections_can_be_chosen_by_what_they_are) {
   EXPECT_EQ(left->size(), 4U);
   for (const Connection& connection : *left) EXPECT_NE(connection.original.protocol, IPPROTO_TCP);
   EXPECT_EQ(*delete_connections(*netfilter_, in_zone(7)), 4U);
+}
+
+// --- generic netlink
+
+TEST_F(RealKernel, a_loopback_has_no_tc_offload_and_says_so) {
+  auto generic = open_transport({.protocol = NETLINK_GENERIC});
+  ASSERT_TRUE(generic) << generic.error().message();
+  auto ethtool = find_family(**generic, "ethtool");
+  ASSERT_TRUE(ethtool) << ethtool.error().message();
+  EXPECT_FALSE(ethtool->groups.empty());
+  auto offload = get_tc_offload(**generic, *ethtool, index_of("lo"));
+  ASSERT_TRUE(offload) << offload.error().message();
+  EXPECT_EQ(*offload, (TcOffload{false, false}));
+  EXPECT_EQ(get_tc_offload(**generic, *ethtool, IfIndex(4711)).error().code, Errc::not_found);
+}
+
+TEST_F(RealKernel, a_family_nobody_has_is_unsupported) {
+  auto generic = open_transport({.protocol = NETLINK_GENERIC});
+  ASSERT_TRUE(generic);
+  EXPECT_EQ(find_family(**generic, "no-such-family").error().code, Errc::unsupported);
 }
 
 }  // namespace
