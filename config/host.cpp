@@ -1,4 +1,6 @@
 // kind: Host → Host.
+#include <set>
+
 #include "base/limits.hpp"
 #include "config/documents.hpp"
 #include "config/fields.hpp"
@@ -16,6 +18,22 @@ auto number(Bounds bounds) {
   return [bounds](NodeRef node) { return parse_number(node, bounds); };
 }
 
+// [0-7, 12]; each VF once, sorted.
+std::vector<uint16_t> read_only(const Fields& fields) {
+  std::set<uint16_t> vfs;
+  fields.each("only", [&](NodeRef item) {
+    auto range = fields.accept("only", item, parse_vf_range(item));
+    if (!range) return;
+    for (unsigned vf = range->first; vf <= range->last; ++vf) vfs.insert(static_cast<uint16_t>(vf));
+  });
+  NodeRef list = fields.find("only");
+  if (list && list.kind() != NodeKind::scalar && !list.child()) {
+    fields.fault(list.where(), "only: the list is empty",
+                 "name VFs, such as only: [0-7], or leave it out when all are ours");
+  }
+  return {vfs.begin(), vfs.end()};
+}
+
 Nic read_nic(NodeRef node, Faults& faults) {
   Nic nic;
   nic.where = node.where();
@@ -24,10 +42,11 @@ Nic read_nic(NodeRef node, Faults& faults) {
   NodeRef manual = fields.find("representors");
   NodeRef pci = fields.find("pci");
   NodeRef vfs = fields.find("vfs");
+  NodeRef only = fields.find("only");
   if (manual && (manual.kind() != NodeKind::scalar || manual.text() != "manual")) {
     fields.fault(manual.where(), "representors has one value only", "write representors: manual, or pci and vfs");
   }
-  if (manual && (pci || vfs)) {
+  if (manual && (pci || vfs || only)) {
     fields.fault(manual.where(), "representors: manual and a PCI device exclude each other",
                  "keep {representors: manual} where ports name devices, or {pci: …, vfs: …} where they name VFs");
     return nic;
@@ -37,6 +56,7 @@ Nic read_nic(NodeRef node, Faults& faults) {
   nic.pci = fields.require("pci", "pci: \"0000:3b:00.0\", or write {representors: manual}", parse_pci).value_or("");
   nic.vfs = static_cast<uint16_t>(
       fields.require("vfs", "the number of VFs, such as vfs: 16", number(kVfsBounds)).value_or(0));
+  nic.only = read_only(fields);
   return nic;
 }
 

@@ -23,7 +23,7 @@ namespace keys {
 
 inline constexpr std::array kHost = {Key{"apiVersion"}, Key{"kind"},   Key{"nic"},         Key{"underlay"},
                                      Key{"vxlan"},      Key{"public"}, Key{"gateway_mac"}, Key{"limits"}};
-inline constexpr std::array kNic = {Key{"representors"}, Key{"pci"}, Key{"vfs"}};
+inline constexpr std::array kNic = {Key{"representors"}, Key{"pci"}, Key{"vfs"}, Key{"only"}};
 inline constexpr std::array kUnderlay = {Key{"device"}, Key{"address"}, Key{"vlan"}, Key{"mtu"}};
 inline constexpr std::array kVxlan = {Key{"device"}, Key{"port"}};
 inline constexpr std::array kPublic = {Key{"vlan"}, Key{"gateway"}, Key{"gateway_mac"}, Key{"answer_arp"}};

@@ -2,6 +2,7 @@
 // (validate.cpp), nothing about tc. Reference: docs/reference/config.md.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,7 +26,11 @@ struct Nic {
   bool manual_representors = true;  // nic: {representors: manual}: every port names its device
   std::string pci;                  // nic: {pci: "0000:3b:00.0", vfs: 16}
   uint16_t vfs = 0;
+  std::vector<uint16_t> only;  // sorted: the VFs that are ours, when others own the rest of the NIC; empty: all are
   Location where;
+  [[nodiscard]] bool owns(uint16_t vf) const {
+    return vf < vfs && (only.empty() || std::binary_search(only.begin(), only.end(), vf));
+  }
   bool operator==(const Nic&) const = default;
 };
 

@@ -9,6 +9,8 @@
 namespace sepal::config {
 namespace {
 
+constexpr uint32_t kVfMax = 254;  // nic.vfs is at most 255
+
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 bool is_name_end(char c) { return is_digit(c) || (c >= 'a' && c <= 'z'); }
@@ -147,6 +149,19 @@ Parsed<PortRange> parse_port_range(NodeRef node) {
   if (*first == 0 || *first > 0xffff || *last > 0xffff) return issue(quoted(*text) + " is out of range", kHint);
   if (*first > *last) return issue(quoted(*text) + " ends before it begins", "write the lower port first");
   return PortRange{static_cast<uint16_t>(*first), static_cast<uint16_t>(*last)};
+}
+
+Parsed<NumberRange> parse_vf_range(NodeRef node) {
+  static const std::string kHint = "write a VF's number, or a range such as 0-7, from 0 to 254";
+  auto text = text_of(node, "VFs", kHint);
+  if (!text) return tl::unexpected(text.error());
+  size_t dash = text->find('-');
+  auto first = strict_number(text->substr(0, dash));
+  auto last = dash == std::string_view::npos ? first : strict_number(text->substr(dash + 1));
+  if (!first || !last) return issue(quoted(*text) + " names no VFs", kHint);
+  if (*first > kVfMax || *last > kVfMax) return issue(quoted(*text) + " is out of range", kHint);
+  if (*first > *last) return issue(quoted(*text) + " ends before it begins", "write the lower VF first");
+  return NumberRange{static_cast<uint16_t>(*first), static_cast<uint16_t>(*last)};
 }
 
 Parsed<std::string> parse_name(NodeRef node) {

@@ -21,12 +21,19 @@ struct Bounds {
   uint32_t max = 0;
 };
 
+// Both ends included.
+struct NumberRange {
+  uint16_t first = 0;
+  uint16_t last = 0;
+};
+
 Parsed<uint32_t> parse_number(NodeRef node, Bounds bounds);  // decimal digits only, unquoted
 Parsed<bool> parse_boolean(NodeRef node);                    // true or false, unquoted
 Parsed<MacAddr> parse_mac(NodeRef node);                     // a unicast address, not zero
 Parsed<IpAddr> parse_address(NodeRef node);                  // one that a host can have
 Parsed<IpPrefix> parse_prefix(NodeRef node);                 // host bits must be zero
 Parsed<PortRange> parse_port_range(NodeRef node);            // "1024-2047" or "80"; no port 0
+Parsed<NumberRange> parse_vf_range(NodeRef node);            // "0-7" or "12"
 Parsed<std::string> parse_name(NodeRef node);                // [a-z0-9]([a-z0-9.-]*[a-z0-9])?, at most 63
 Parsed<std::string> parse_port_name(NodeRef node);           // the same, and nothing a route's `via` means otherwise
 Parsed<std::string> parse_device(NodeRef node);              // what the kernel takes as an interface name

@@ -18,6 +18,8 @@ void check_vf(Review& review, const Port& port, Location where) {
   } else if (*port.vf >= nic.vfs) {
     review.faults.add(where, what + " is not there, because the NIC has " + std::to_string(nic.vfs),
                       "use 0 to " + std::to_string(nic.vfs - 1) + ", or raise nic.vfs");
+  } else if (!nic.owns(*port.vf)) {
+    review.faults.add(where, what + " is not ours", "use one of nic.only, or add it there");
   }
 }
 

@@ -16,6 +16,15 @@ void check_vxlan(Review& review) {
                     "name another; it is made when it is not there");
 }
 
+void check_nic(Review& review) {
+  const Nic& nic = review.config.host.nic;
+  if (review.doubts.host.nic || nic.only.empty() || nic.only.back() < nic.vfs) return;
+  review.faults.add(review.places.of(nic.where, "only"),
+                    "nic: only: VF " + std::to_string(nic.only.back()) + " is not there, because the NIC has " +
+                        std::to_string(nic.vfs),
+                    "use 0 to " + std::to_string(nic.vfs - 1) + ", or raise nic.vfs");
+}
+
 void check_underlay(Review& review) {
   const Underlay& underlay = review.config.host.underlay;
   if (review.doubts.host.underlay || underlay.address.is_v4() || underlay.mtu >= limits::kMtuMinIpv6) return;
@@ -53,6 +62,7 @@ void check_gateways(Review& review, const Public& outside) {
 }  // namespace
 
 void validate_host(Review& review) {
+  check_nic(review);
   check_vxlan(review);
   check_underlay(review);
   const auto& outside = review.config.host.public_net;

@@ -407,6 +407,26 @@ nic: {pci: "3b:00.0", vfs: 256}
 host.yaml:5:12: nic: pci: '3b:00.0' is not a PCI address; write domain:bus:device.function as lspci -D does, such as "0000:3b:00.0"
 host.yaml:5:28: nic: vfs: '256' is out of range; write a number from 1 to 255
 )"},
+    {"vfs_that_are_ours_are_numbers_and_ranges",
+     {.host = R"(
+underlay: {device: uplink, address: 192.0.2.1, vlan: 2, mtu: 1600}
+public: {vlan: 30, gateway: 198.51.100.1}
+nic: {pci: "0000:3b:00.0", vfs: 8, only: [0-2, 3-, 255, 5-4]}
+)"},
+     R"(
+host.yaml:5:48: nic: only: '3-' names no VFs; write a VF's number, or a range such as 0-7, from 0 to 254
+host.yaml:5:52: nic: only: '255' is out of range; write a VF's number, or a range such as 0-7, from 0 to 254
+host.yaml:5:57: nic: only: '5-4' ends before it begins; write the lower VF first
+)"},
+    {"no_vf_that_is_ours_is_a_slip",
+     {.host = R"(
+underlay: {device: uplink, address: 192.0.2.1, vlan: 2, mtu: 1600}
+public: {vlan: 30, gateway: 198.51.100.1}
+nic: {pci: "0000:3b:00.0", vfs: 8, only: []}
+)"},
+     R"(
+host.yaml:5:42: nic: only: the list is empty; name VFs, such as only: [0-7], or leave it out when all are ours
+)"},
     {"an_empty_nic_says_what_is_missing",
      {.host = R"(
 underlay: {device: uplink, address: 192.0.2.1, vlan: 2, mtu: 1600}

@@ -42,6 +42,17 @@ TEST(Reading, fills_in_the_defaults) {
   EXPECT_EQ(host.limits.arp_nd_per_second, 200U);
 }
 
+TEST(Reading, counts_the_vfs_that_are_ours_once_and_in_order) {
+  const std::string host = std::string(kHost) + "nic: {pci: \"0000:3b:00.0\", vfs: 16, only: [12, 1-3, 2-4]}\n";
+  const Nic nic = read({{"h", host}}).host.nic;
+  EXPECT_EQ(nic.only, (std::vector<uint16_t>{1, 2, 3, 4, 12}));
+  EXPECT_TRUE(nic.owns(12));
+  EXPECT_FALSE(nic.owns(5));
+  const std::string all = std::string(kHost) + "nic: {pci: \"0000:3b:00.0\", vfs: 16}\n";
+  EXPECT_TRUE(read({{"h", all}}).host.nic.owns(15));
+  EXPECT_FALSE(read({{"h", all}}).host.nic.owns(16));
+}
+
 TEST(Reading, knows_every_way_a_route_can_lead) {
   Config config = read({{"h", kHost}, {"t", tenant("blue", 100, R"(
 ports: [{name: web, device: v0, mac: 02:00:00:00:00:01, addresses: [10.0.0.1]}]

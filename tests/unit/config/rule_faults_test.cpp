@@ -305,6 +305,29 @@ ports: [{name: web, vf: 1, mac: "02:00:00:00:00:01", addresses: [10.0.0.1]}]
 blue.yaml:8:21: port 'app': vf 2 is not there, because the NIC has 2; use 0 to 1, or raise nic.vfs
 green.yaml:6:25: port 'web' of 'green': vf 1 is taken by port 'web' of 'blue' (at blue.yaml:7:21); a representor belongs to one port
 )"},
+    {"a_port_has_a_vf_that_is_ours",
+     {.host = R"(
+underlay: {device: uplink, address: 192.0.2.1, vlan: 2, mtu: 1600}
+public: {vlan: 30, gateway: 198.51.100.1}
+nic: {pci: "0000:3b:00.0", vfs: 8, only: [0-2, 5]}
+)",
+      .blue = more(R"(
+ports:
+  - {name: web, vf: 5, mac: "02:00:00:00:00:01", addresses: [10.0.0.1]}
+  - {name: app, vf: 4, mac: "02:00:00:00:00:02", addresses: [10.0.0.2]}
+)")},
+     R"(
+blue.yaml:8:21: port 'app': vf 4 is not ours; use one of nic.only, or add it there
+)"},
+    {"the_vfs_that_are_ours_are_there",
+     {.host = R"(
+underlay: {device: uplink, address: 192.0.2.1, vlan: 2, mtu: 1600}
+public: {vlan: 30, gateway: 198.51.100.1}
+nic: {pci: "0000:3b:00.0", vfs: 8, only: [0-2, 8]}
+)"},
+     R"(
+host.yaml:5:42: nic: only: VF 8 is not there, because the NIC has 8; use 0 to 7, or raise nic.vfs
+)"},
     {"a_vf_needs_a_nic",
      {.blue = more(R"(
 ports: [{name: web, vf: 0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1]}]
