@@ -90,8 +90,7 @@ json way_json(const Way& way, const Explanation& told) {
 int command_explain(const Command& command) {
   const auto config = read_or_complain(command);
   if (!config) return kExitInvalid;
-  OpenKernel opened(command.paths.instance);
-  Kernel kernel = opened.borrow();
+  Kernel kernel = command.kernel;
   auto ground = survey(kernel, *config, command.paths);
   if (!ground) return complain(command, ground.error());
   const std::vector<std::string> words(command.options.words().begin() + 1, command.options.words().end());
