@@ -20,6 +20,7 @@ constexpr size_t aligned(size_t size) { return (size + (MNL_ALIGNTO - 1)) & ~sta
 constexpr size_t kMessageHeader = aligned(sizeof(nlmsghdr));
 constexpr size_t kAttrHeader = aligned(sizeof(nlattr));
 constexpr size_t kAttrPayloadMax = UINT16_MAX - kAttrHeader;
+constexpr size_t kGrowBytes = 512;  // most filters of ours are shorter
 
 template <typename Int>
 std::optional<Int> read_int(std::span<const uint8_t> payload) {
@@ -33,13 +34,14 @@ std::optional<Int> read_int(std::span<const uint8_t> payload) {
 
 MessageBuilder::MessageBuilder(std::vector<uint8_t>& out, uint16_t type, uint16_t flags, const void* fixed_header,
                                size_t header_size)
-    : out_(out), start_(out.size()) {
+    : out_(out), start_(out.size()), end_(out.size()) {
   const size_t size = kMessageHeader + aligned(header_size);
   if (start_ != aligned(start_) || header_size > limits::kMessageBytesMax - kMessageHeader) {
     failed_ = true;
     return;
   }
-  out_.resize(start_ + size);
+  grow(start_ + size);
+  end_ = start_ + size;
   nlmsghdr header{};
   header.nlmsg_type = type;
   header.nlmsg_flags = flags;
@@ -51,14 +53,20 @@ MessageBuilder::~MessageBuilder() {
   if (!finished_) out_.resize(start_);
 }
 
+// New bytes are zero, so that padding is.
+void MessageBuilder::grow(size_t end) {
+  if (end > out_.size()) out_.resize(end + kGrowBytes);
+}
+
 uint8_t* MessageBuilder::reserve(uint16_t type, size_t size) {
   if (failed_ || finished_ || size > kAttrPayloadMax ||
-      out_.size() - start_ + kAttrHeader + aligned(size) > limits::kMessageBytesMax) {
+      end_ - start_ + kAttrHeader + aligned(size) > limits::kMessageBytesMax) {
     failed_ = true;
     return nullptr;
   }
-  const size_t at = out_.size();
-  out_.resize(at + kAttrHeader + aligned(size));
+  const size_t at = end_;
+  end_ = at + kAttrHeader + aligned(size);
+  grow(end_);
   const nlattr header{static_cast<uint16_t>(kAttrHeader + size), type};
   std::memcpy(out_.data() + at, &header, sizeof header);
   return out_.data() + at + kAttrHeader;
@@ -84,7 +92,7 @@ void MessageBuilder::put_string(uint16_t type, std::string_view text) {
 
 size_t MessageBuilder::open_nest(uint16_t type) {
   ++open_nests_;
-  const size_t at = out_.size();
+  const size_t at = end_;
   return reserve(type | NLA_F_NESTED, 0) != nullptr ? at : kNowhere;
 }
 
@@ -93,7 +101,7 @@ void MessageBuilder::close_nest(size_t at) {
   if (failed_ || finished_ || at == kNowhere) return;
   // Fits: a message is at most kMessageBytesMax, which is below what nla_len can say.
   static_assert(limits::kMessageBytesMax <= UINT16_MAX);
-  const auto length = static_cast<uint16_t>(out_.size() - at);
+  const auto length = static_cast<uint16_t>(end_ - at);
   std::memcpy(out_.data() + at + offsetof(nlattr, nla_len), &length, sizeof length);
 }
 
@@ -109,7 +117,8 @@ Result<void> MessageBuilder::finish() {
     return fail(Errc::internal,
                 "netlink message does not fit its " + std::to_string(limits::kMessageBytesMax) + " bytes");
   }
-  const auto length = static_cast<uint32_t>(out_.size() - start_);
+  out_.resize(end_);
+  const auto length = static_cast<uint32_t>(end_ - start_);
   std::memcpy(out_.data() + start_ + offsetof(nlmsghdr, nlmsg_len), &length, sizeof length);
   return {};
 }
@@ -136,24 +145,37 @@ std::string_view Attr::string() const {
   return {reinterpret_cast<const char*>(payload.data()), static_cast<size_t>(end - payload.begin())};
 }
 
+bool AttrCursor::next(Attr& attr) {
+  if (rest_.size() < kAttrHeader) {
+    malformed_ = !std::all_of(rest_.begin(), rest_.end(), [](uint8_t byte) { return byte == 0; });
+    return false;
+  }
+  nlattr header{};
+  std::memcpy(&header, rest_.data(), sizeof header);
+  if (header.nla_len < kAttrHeader || header.nla_len > rest_.size()) {
+    malformed_ = true;
+    return false;
+  }
+  attr = {static_cast<uint16_t>(header.nla_type & NLA_TYPE_MASK),
+          rest_.subspan(kAttrHeader, header.nla_len - kAttrHeader)};
+  rest_ = rest_.subspan(std::min(aligned(header.nla_len), rest_.size()));
+  return true;
+}
+
 Result<void> for_each_attr(std::span<const uint8_t> region, const std::function<Result<void>(const Attr&)>& visit) {
-  while (region.size() >= kAttrHeader) {
-    nlattr header{};
-    std::memcpy(&header, region.data(), sizeof header);
-    if (header.nla_len < kAttrHeader || header.nla_len > region.size()) {
-      return fail(Errc::protocol, "attribute " + std::to_string(header.nla_type & NLA_TYPE_MASK) + " claims " +
-                                      std::to_string(header.nla_len) + " of " + std::to_string(region.size()) +
-                                      " bytes");
-    }
-    const Attr attr{static_cast<uint16_t>(header.nla_type & NLA_TYPE_MASK),
-                    region.subspan(kAttrHeader, header.nla_len - kAttrHeader)};
+  AttrCursor cursor(region);
+  for (Attr attr; cursor.next(attr);) {
     if (auto seen = visit(attr); !seen) return seen;
-    region = region.subspan(std::min(aligned(header.nla_len), region.size()));
   }
-  if (!std::all_of(region.begin(), region.end(), [](uint8_t byte) { return byte == 0; })) {
-    return fail(Errc::protocol, std::to_string(region.size()) + " stray bytes behind the last attribute");
+  if (!cursor.malformed()) return {};
+  const auto rest = cursor.rest();
+  if (rest.size() < kAttrHeader) {
+    return fail(Errc::protocol, std::to_string(rest.size()) + " stray bytes behind the last attribute");
   }
-  return {};
+  nlattr header{};
+  std::memcpy(&header, rest.data(), sizeof header);
+  return fail(Errc::protocol, "attribute " + std::to_string(header.nla_type & NLA_TYPE_MASK) + " claims " +
+                                  std::to_string(header.nla_len) + " of " + std::to_string(rest.size()) + " bytes");
 }
 
 Result<AttrTable> AttrTable::parse(std::span<const uint8_t> region, uint16_t max) {

@@ -64,8 +64,11 @@ class MessageBuilder {
   size_t open_nest(uint16_t type);
   void close_nest(size_t at);
   uint8_t* reserve(uint16_t type, size_t size);  // space for a payload, padding zeroed; nullptr when it does not fit
+  void grow(size_t end);                         // makes out_ at least so long
   std::vector<uint8_t>& out_;
   size_t start_;
+  size_t
+      end_;  // of what is written; out_ is longer until finish(), so that it grows once per message, not per attribute
   unsigned open_nests_ = 0;
   bool failed_ = false;
   bool finished_ = false;
@@ -83,6 +86,21 @@ struct Attr {
   [[nodiscard]] std::optional<uint16_t> be16() const;
   [[nodiscard]] std::optional<uint32_t> be32() const;
   [[nodiscard]] std::string_view string() const;  // without terminating zero
+};
+
+// One attribute after another, without a call in between: for readers of very many messages.
+class AttrCursor {
+ public:
+  explicit AttrCursor(std::span<const uint8_t> region) : rest_(region) {}
+  // False at the end: of the region, or where a length is malformed (bytes after the last whole attribute that are only
+  // padding are fine).
+  bool next(Attr& attr);
+  [[nodiscard]] bool malformed() const { return malformed_; }
+  [[nodiscard]] std::span<const uint8_t> rest() const { return rest_; }  // from where it stopped
+
+ private:
+  std::span<const uint8_t> rest_;
+  bool malformed_ = false;
 };
 
 // Calls `visit` for each attribute of a region; Errc::protocol on a malformed length (bytes after the last whole
