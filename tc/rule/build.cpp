@@ -75,6 +75,7 @@ Action rewrite_macs_and_ttl(const MacAddr& source, const MacAddr& destination, F
   using Header = PeditKey::Header;
   using Command = PeditKey::Command;
   Pedit pedit;
+  pedit.keys.reserve(4);
   // Ethernet: destination in bytes 0-5, source in 6-11, so the middle word holds two bytes of each.
   const auto middle = static_cast<uint32_t>(destination.bytes[4]) << 24U |
                       static_cast<uint32_t>(destination.bytes[5]) << 16U |

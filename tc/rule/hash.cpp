@@ -1,7 +1,9 @@
 // Stable identities: content_hash, match_handle, instance_hash. Each value is written out as tagged big-endian bytes
 // and hashed with XXH64. Numbers below are part of what stands in kernels out there: append, never renumber; anything
 // else is a new Cookie::kLayout.
+#include <algorithm>
 #include <concepts>
+#include <cstring>
 #include <string_view>
 
 #include "tc/rule/rule.hpp"
@@ -14,21 +16,20 @@ class Canonical {
  public:
   template <std::integral Int>
   void put(Int value) {
-    uint8_t bytes[sizeof value];
+    uint8_t* bytes = room(sizeof value);
     for (size_t i = sizeof value; i-- > 0;) {
       bytes[i] = static_cast<uint8_t>(value);
       value = static_cast<Int>(static_cast<uint64_t>(value) >> 8U);
     }
-    hash_.update(bytes, sizeof bytes);
   }
   void put(bool value) { put<uint8_t>(value ? 1 : 0); }
   void put(std::string_view text) {
     put(static_cast<uint32_t>(text.size()));
-    hash_.update(text.data(), text.size());
+    put_bytes(text.data(), text.size());
   }
   void put(const IpAddr& address) {
     put<uint8_t>(address.is_v4() ? 4 : 6);
-    hash_.update(address.bytes.data(), address.size());
+    put_bytes(address.bytes.data(), address.size());
   }
   template <typename Value>
   void put(const std::optional<Value>& value) {
@@ -46,10 +47,34 @@ class Canonical {
     put(static_cast<uint8_t>(match.keys().size()));
     for (const KeyMatch& key : match.keys()) put(key);
   }
-  [[nodiscard]] uint64_t digest() const { return hash_.digest(); }
+  [[nodiscard]] uint64_t digest() {
+    flush();
+    return hash_.digest();
+  }
 
  private:
+  // Values are a few bytes each: they are gathered here, and hashed a rule at a time.
+  uint8_t* room(size_t size) {
+    if (size > sizeof gathered_ - used_) flush();
+    used_ += size;
+    return gathered_ + used_ - size;
+  }
+  void put_bytes(const void* data, size_t size) {
+    const auto* from = static_cast<const uint8_t*>(data);
+    for (size_t done = 0; done < size;) {
+      const size_t take = std::min(size - done, sizeof gathered_);
+      std::memcpy(room(take), from + done, take);
+      done += take;
+    }
+  }
+  void flush() {
+    hash_.update(gathered_, used_);
+    used_ = 0;
+  }
+
   Xxh64 hash_;
+  uint8_t gathered_[512];
+  size_t used_ = 0;
 };
 
 uint8_t number(Key key) {
@@ -229,8 +254,8 @@ void Canonical::put(const Verdict& verdict) {
 
 void Canonical::put(const KeyMatch& key) {
   put(number(key.key));
-  hash_.update(key.value.data(), key_width(key.key));
-  hash_.update(key.mask.data(), key_width(key.key));
+  put_bytes(key.value.data(), key_width(key.key));
+  put_bytes(key.mask.data(), key_width(key.key));
 }
 
 void Canonical::put(const Action& action) {

@@ -106,6 +106,10 @@ Match& Match::set_bytes(Key key, const uint8_t* value, const uint8_t* mask) {
   } else if (present) {
     *at = entry;
   } else {
+    if (keys_.empty()) {
+      keys_.reserve(4);  // what most matches come to; at is still the end
+      at = keys_.end();
+    }
     keys_.insert(at, entry);
   }
   return *this;

@@ -16,6 +16,10 @@ constexpr uint64_t kPrime5 = 0x27D4EB2F165667C5ULL;
 
 uint64_t read_le(const uint8_t* from, size_t size) {
   uint64_t value = 0;
+  if (size == sizeof value && std::endian::native == std::endian::little) {
+    std::memcpy(&value, from, sizeof value);
+    return value;
+  }
   for (size_t i = size; i-- > 0;) value = value << 8U | from[i];
   return value;
 }
@@ -32,6 +36,12 @@ void Xxh64::update(const void* data, size_t size) {
   const auto* from = static_cast<const uint8_t*>(data);
   total_ += size;
   while (size > 0) {
+    if (pending_size_ == 0 && size >= kStripe) {
+      consume(from);
+      from += kStripe;
+      size -= kStripe;
+      continue;
+    }
     const size_t take = std::min(size, kStripe - pending_size_);
     std::memcpy(pending_.data() + pending_size_, from, take);
     pending_size_ += take;
