@@ -3,7 +3,7 @@
 //
 //   prepare DIR           (not measured) the vxlan device, a clsact on every device, the stand-in programs
 //   sepal DIR             YAML → rules in the kernel through the reconciler; --threads N writers
-//   floor DIR             the messages of the same rules prebuilt, 64 per send, one thread
+//   floor DIR             the messages of the same rules prebuilt, 64 per send, one thread; --share KINDS by index
 //   text DIR FILE         (not measured) the same rules for `tc -batch`; --plain without cookies and no_percpu
 //   dump DIR              a raw terse dump of every device with clsact, thrown away
 //   change DIR TO         a reconciler that has applied DIR applies TO
@@ -127,21 +127,42 @@ json sepal(const std::string& directory, unsigned threads) {
   return out;
 }
 
-netlink::Bytes encode_all(const agent::Difference& difference, agent::SlowPath& programs) {
+// What a shared action would be known by: the same for the same action, whichever rule it stands in.
+uint32_t index_of(const tc::Action& action) {
+  tc::RuleSpec alone;
+  alone.actions.push_back(action);
+  return (static_cast<uint32_t>(tc::content_hash(alone, 0)) & 0x3fffffffU) | 0x40000000U;
+}
+
+// `share` names kinds ("pedit,csum,tunnel") whose equal actions all rules refer to by one index, but for the last of a
+// rule.
+netlink::Bytes encode_all(const agent::Difference& difference, agent::SlowPath& programs, const std::string& share) {
+  auto shared = [&share](const tc::ActionKind& kind) {
+    const char* name = std::holds_alternative<tc::Pedit>(kind)       ? "pedit"
+                       : std::holds_alternative<tc::Csum>(kind)      ? "csum"
+                       : std::holds_alternative<tc::TunnelSet>(kind) ? "tunnel"
+                                                                     : nullptr;
+    return name != nullptr && share.find(name) != std::string::npos;
+  };
   netlink::Bytes messages;
   for (const tc::Step& step : difference.steps) {
     if (step.kind == tc::Step::Kind::remove) continue;
     const tc::CompiledRule& rule = difference.wanted.rules[step.rule];
-    must(agent::append_write(messages, agent::Write::add, rule.rule, rule.cookie, programs));
+    tc::Rule written = rule.rule;
+    for (size_t i = 0; i + 1 < written.spec.actions.size(); ++i) {
+      tc::Action& action = written.spec.actions[i];
+      if (shared(action.kind)) action.index = index_of(action);
+    }
+    must(agent::append_write(messages, agent::Write::add, written, rule.cookie, programs));
   }
   return messages;
 }
 
-json floor(const std::string& directory) {
+json floor(const std::string& directory, const std::string& share) {
   Bench bench(1);
   agent::Kernel kernel = bench.kernel();
   const auto difference = must(agent::find_difference(kernel, read(directory), bench.paths()));
-  netlink::Bytes messages = encode_all(difference, kernel.slow_path);
+  netlink::Bytes messages = encode_all(difference, kernel.slow_path, share);
   auto raw = must(RawNetlink::open());
   const auto written = must(raw.write(messages, kPerSend));
   if (written.refused != 0) die(std::to_string(written.refused) + " messages were refused");
@@ -259,7 +280,7 @@ json run(const agent::Options& options) {
   const std::string command = word(0);
   if (command == "prepare") return prepare(word(1));
   if (command == "sepal") return sepal(word(1), threads);
-  if (command == "floor") return floor(word(1));
+  if (command == "floor") return floor(word(1), options.value("--share", ""));
   if (command == "text") return text(word(1), word(2), options.has("--plain"));
   if (command == "dump") return dump(word(1));
   if (command == "change") return change(word(1), word(2), threads);
@@ -273,7 +294,7 @@ json run(const agent::Options& options) {
 int main(int argc, char** argv) {
   using namespace sepal;
   auto options = agent::Options::parse(std::vector<std::string>(argv + 1, argv + argc),
-                                       {{"--threads", true}, {"--times", true}, {"--plain"}});
+                                       {{"--threads", true}, {"--times", true}, {"--share", true}, {"--plain"}});
   if (!options) bench::die(options.error());
   std::cout << bench::run(*options).dump() << std::endl;
 }

@@ -2,9 +2,11 @@
 // ours. What the numbers mean is the benchmarks' business (rules.cpp).
 #pragma once
 
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 
 #include <chrono>
+#include <cstring>
 
 #include "netlink/message.hpp"
 #include "netlink/transport.hpp"
@@ -20,8 +22,8 @@ inline double ms_since(BenchClock::time_point begin) {
 struct Meter {
   double write_ms = 0;    // inside transact()
   double read_ms = 0;     // inside dump() and get(), the time of their sinks included
-  size_t filters = 0;     // RTM_NEWTFILTER and RTM_DELTFILTER messages sent
-  size_t others = 0;      // every other message that changes the kernel
+  size_t filters = 0;     // RTM_NEWTFILTER and RTM_DELTFILTER messages sent for rules
+  size_t others = 0;      // every other message that changes the kernel; a clsact and the mark that makes it ours
   size_t write_bytes = 0;
   size_t dumps = 0;
 };
@@ -32,9 +34,8 @@ class MeteredTransport : public netlink::Transport {
 
   Result<void> transact(netlink::Bytes& requests,
                         const std::function<void(size_t, const netlink::Answer&)>& answered) override {
-    (void)netlink::for_each_message(requests, [this](const nlmsghdr& header, netlink::BytesView) -> Result<void> {
-      const bool filter = header.nlmsg_type == RTM_NEWTFILTER || header.nlmsg_type == RTM_DELTFILTER;
-      ++(filter ? meter_.filters : meter_.others);
+    (void)netlink::for_each_message(requests, [this](const nlmsghdr& header, netlink::BytesView message) -> Result<void> {
+      ++(is_rule(header, message) ? meter_.filters : meter_.others);
       return {};
     });
     meter_.write_bytes += requests.size();
@@ -59,6 +60,14 @@ class MeteredTransport : public netlink::Transport {
   [[nodiscard]] uint64_t writes() const override { return inner_->writes(); }
 
  private:
+  // Rules stand on ingress; the mark of a clsact is a filter on egress (agent/clsact.cpp).
+  static bool is_rule(const nlmsghdr& header, netlink::BytesView message) {
+    if (header.nlmsg_type != RTM_NEWTFILTER && header.nlmsg_type != RTM_DELTFILTER) return false;
+    tcmsg place{};
+    std::memcpy(&place, message.data() + NLMSG_HDRLEN, sizeof place);
+    return place.tcm_parent == TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
+  }
+
   std::unique_ptr<netlink::Transport> inner_;
   Meter& meter_;
 };

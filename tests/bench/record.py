@@ -13,7 +13,8 @@ BEGIN, END = "<!-- bench: rows -->", "<!-- bench: end -->"
 
 def main(source: str) -> None:
     bench = json.loads(Path(source).read_text())
-    lines = [BEGIN, f"{datetime.date.today():%Y-%m-%d} · {bench['machine']} · {bench['rounds']} rounds", "",
+    lines = [BEGIN, f"{datetime.date.today():%Y-%m-%d} · `{bench['command']}` · {bench['machine']} · {bench['rounds']} rounds",
+             "",
              "| what | measured | goal | | in detail |", "|---|---|---|---|---|"]
     for row in bench["rows"]:
         verdict = {True: "holds", False: "**missed**", None: ""}[row["holds"]]

@@ -10,7 +10,7 @@ from .measure import Row, interleave
 from .world import World
 
 
-def rows_fill(world: World, rounds: int, threads: list[int]) -> list[Row]:
+def rows_fill(world: World, rounds: int, threads: list[int], share: bool) -> list[Row]:
     directory = world.write(TMP / "fill")
     files = {"tc": TMP / "fill.tc", "tc plain": TMP / "fill-plain.tc"}
     with Bed(world.devices()) as bed:
@@ -18,6 +18,7 @@ def rows_fill(world: World, rounds: int, threads: list[int]) -> list[Row]:
         bed.measure("text", directory, files["tc"])
         bed.measure("text", directory, files["tc plain"], "--plain")
 
+    # Text names devices by name, so one file serves every namespace.
     def fresh(step: Any) -> Any:
         def run() -> dict[str, Any]:
             with Bed(world.devices()) as bed:
@@ -29,8 +30,11 @@ def rows_fill(world: World, rounds: int, threads: list[int]) -> list[Row]:
     for number in threads:
         contenders[f"sepal/{number}"] = fresh(
             lambda bed, number=number: bed.measure("sepal", directory, "--threads", str(number)))
+    if share:
+        contenders["floor, shared"] = fresh(lambda bed: bed.measure("floor", directory, "--share", "pedit,csum,tunnel"))
     for name, file in files.items():
-        contenders[name] = fresh(lambda bed, file=file: _batch(bed, file, directory))
+        contenders[name] = fresh(lambda bed, file=file: bed.tc_batch(file))
+    contenders["floor"]()  # the first fill of a boot loads the kernel's modules
     samples = interleave(rounds, contenders, f"{told['rules']} rules")
     rows = []
     for number in threads:
@@ -46,16 +50,15 @@ def rows_fill(world: World, rounds: int, threads: list[int]) -> list[Row]:
         writers = f"{number} writer" + ("s" if number > 1 else "")
         rows.append(Row(f"{told['rules']} rules, {writers}, against `tc -batch`", str(over_tc), "≥ 8×",
                         over_tc.median >= 8, detail))
-        rows.append(Row(f"… against `tc -batch` without no_percpu and cookies", str(plain), "", None,
+        rows.append(Row("… against `tc -batch` without no_percpu and cookies", str(plain), "", None,
                         f"{samples.median('tc plain'):.0f} ms; with both {samples.median('tc'):.0f} ms"))
         rows.append(Row("… against the floor", str(over_floor), "≥ 0.9×", over_floor.median >= 0.9,
                         f"floor {samples.median('floor'):.0f} ms"))
+    if share:
+        by_index = samples.ratio("floor", "floor, shared")
+        rows.append(Row("the floor with shared actions, against the floor", str(by_index), "", None,
+                        f"pedit, csum and tunnel_key by index: {samples.median('floor, shared'):.0f} ms"))
     return rows
-
-
-def _batch(bed: Bed, file: Path, directory: Path) -> dict[str, Any]:
-    # Device numbers are told by name, so one file serves every namespace.
-    return bed.tc_batch(file)
 
 
 def rows_restart(world: World, rounds: int) -> list[Row]:
