@@ -71,26 +71,34 @@ void compile_uplink(const Plan& plan, RuleSet& out) {
   if (plan.config->host.public_net->answer_arp) group6_uplink(block, nullptr);
 }
 
+// What rules are sorted by, apart from them: rules are large, and most keys differ before the matches are asked.
+struct SortKey {
+  uint64_t device_chain;
+  uint64_t prio_handle;
+  uint32_t rule;
+};
+
 // Sorts, gives every rule its handle (a collision takes the next free one, in match order) and its cookie.
 void finish_rules(std::vector<CompiledRule>& rules) {
-  auto place = [](const CompiledRule& r) { return std::tie(r.rule.id.device, r.rule.id.chain, r.rule.id.prio); };
+  std::vector<SortKey> keys;
+  keys.reserve(rules.size());
   for (CompiledRule& rule : rules) {
-    rule.rule.id.handle = match_handle(rule.rule.spec.match);
-    rule.cookie.content = content_hash(rule.rule.spec, rule.rule.id.protocol);
+    RuleId& id = rule.rule.id;
+    id.handle = match_handle(rule.rule.spec.match);
+    rule.cookie.content = content_hash(rule.rule.spec, id.protocol);
+    keys.push_back({uint64_t{id.device.value()} << 32U | id.chain, uint64_t{id.prio} << 32U | id.handle,
+                    static_cast<uint32_t>(&rule - rules.data())});
   }
-  // Rules are large: sorted as pointers, each is moved once.
-  std::vector<CompiledRule*> order;
-  order.reserve(rules.size());
-  for (CompiledRule& rule : rules) order.push_back(&rule);
-  std::sort(order.begin(), order.end(), [&](const CompiledRule* a, const CompiledRule* b) {
-    if (auto by_place = place(*a) <=> place(*b); by_place != 0) return by_place < 0;
-    if (a->rule.id.handle != b->rule.id.handle) return a->rule.id.handle < b->rule.id.handle;
-    return a->rule.spec.match < b->rule.spec.match;
+  std::sort(keys.begin(), keys.end(), [&rules](const SortKey& a, const SortKey& b) {
+    if (a.device_chain != b.device_chain) return a.device_chain < b.device_chain;
+    if (a.prio_handle != b.prio_handle) return a.prio_handle < b.prio_handle;
+    return rules[a.rule].rule.spec.match < rules[b.rule].rule.spec.match;
   });
   std::vector<CompiledRule> sorted;
   sorted.reserve(rules.size());
-  for (CompiledRule* rule : order) sorted.push_back(std::move(*rule));
+  for (const SortKey& key : keys) sorted.push_back(std::move(rules[key.rule]));
   rules = std::move(sorted);
+  auto place = [](const CompiledRule& r) { return std::tie(r.rule.id.device, r.rule.id.chain, r.rule.id.prio); };
   for (size_t i = 1; i < rules.size(); ++i) {
     RuleId& id = rules[i].rule.id;
     const RuleId& before = rules[i - 1].rule.id;
@@ -110,22 +118,41 @@ uint32_t goto_target(const Rule& rule) {
 // device and chain; within a device the goto graph is small and acyclic (an invariant; a cycle would end here at the
 // bound, and lint names it).
 void set_depths(std::vector<CompiledRule>& rules) {
+  struct Chain {
+    std::set<uint32_t> targets;
+    uint8_t depth = 0;  // of its deepest rule
+  };
+  std::vector<uint32_t> targets;
   for (auto begin = rules.begin(); begin != rules.end();) {
     auto end = std::find_if(begin, rules.end(),
                             [&](const CompiledRule& r) { return r.rule.id.device != begin->rule.id.device; });
-    std::map<uint32_t, uint8_t> chain_depth;
+    std::map<uint32_t, Chain> chains;
+    targets.clear();
+    for (auto rule = begin; rule != end; ++rule) {
+      targets.push_back(goto_target(rule->rule));
+      const bool again = rule != begin && rule->rule.id.chain == std::prev(rule)->rule.id.chain &&
+                         targets.back() == targets[targets.size() - 2];
+      if (targets.back() != 0 && !again) chains[rule->rule.id.chain].targets.insert(targets.back());
+    }
+    const auto depth_to = [&chains](uint32_t target) {
+      const auto found = chains.find(target);
+      return static_cast<uint8_t>((found == chains.end() ? 0 : found->second.depth) + 1);
+    };
     bool changed = true;
     for (unsigned round = 0; changed && round <= limits::kGotoDepthMax; ++round) {
       changed = false;
-      for (auto rule = begin; rule != end; ++rule) {
-        const uint32_t target = goto_target(rule->rule);
-        rule->depth = target == 0 ? uint8_t{0} : static_cast<uint8_t>(chain_depth[target] + 1);
-        uint8_t& deepest = chain_depth[rule->rule.id.chain];
-        if (rule->depth > deepest) {
-          deepest = rule->depth;
+      for (auto& [number, chain] : chains) {
+        for (const uint32_t target : chain.targets) {
+          const uint8_t depth = depth_to(target);
+          if (depth <= chain.depth) continue;
+          chain.depth = depth;
           changed = true;
         }
       }
+    }
+    for (auto rule = begin; rule != end; ++rule) {
+      const uint32_t target = targets[static_cast<size_t>(rule - begin)];
+      rule->depth = target == 0 ? uint8_t{0} : depth_to(target);
     }
     begin = end;
   }

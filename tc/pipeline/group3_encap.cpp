@@ -15,7 +15,9 @@ namespace {
 
 std::vector<Action> rewritten(const MacAddr& source, const MacAddr& destination, Family family,
                               std::vector<Action> then) {
-  std::vector<Action> actions{rewrite_macs_and_ttl(source, destination, family)};
+  std::vector<Action> actions;
+  actions.reserve(then.size() + 2);
+  actions.push_back(rewrite_macs_and_ttl(source, destination, family));
   if (family == Family::ipv4) actions.push_back(csum(kCsumIpv4Header));  // IPv6 has no header checksum
   for (Action& action : then) actions.push_back(std::move(action));
   return actions;
@@ -61,7 +63,7 @@ DropReason drop_of(const Target& target) {
 
 void group3_encap(Block& block, const TenantPlan& tenant, Routes routes) {
   const uint32_t chain = block.chain(Group::encap, tenant.vni);
-  for (const Target& target : targets_in_block(tenant, routes)) {
+  for (const Target& target : tenant.block_targets[static_cast<size_t>(routes)]) {
     Tag tag{Group::encap, tenant.vni, target.where, drop_of(target)};
     std::vector<Action> actions = actions_of(block, tenant, target);
     if (target.kind == Target::Kind::local && tenant.ports[target.port].device == block.device()) {

@@ -46,7 +46,7 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
                 dropped(DropReason::unpublished));
     }
   }
-  for (const DestinationClass& destination : classify(tenant, routes)) {
+  for (const DestinationClass& destination : tenant.block_classes[static_cast<size_t>(routes)]) {
     tag.where = destination.where;
     const Family family = destination.to.family();
     const uint16_t prio = prefix_prio(destination.to, kPrioPrefix, 2);

@@ -180,7 +180,13 @@ void make_plan(const config::Config& config, const Facts& facts, Plan& plan, Rul
       if (nat.ports) plan.shared_public.insert(nat.address);
     }
   }
-  for (TenantPlan& tenant : plan.tenants) add_targets(plan, tenant);
+  for (TenantPlan& tenant : plan.tenants) {
+    add_targets(plan, tenant);
+    for (Routes routes : {Routes::all, Routes::local_only}) {
+      tenant.block_targets[static_cast<size_t>(routes)] = targets_in_block(tenant, routes);
+      tenant.block_classes[static_cast<size_t>(routes)] = classify(tenant, routes);
+    }
+  }
   note_missing_gateway(config, facts, out);
 }
 

@@ -2,6 +2,7 @@
 // leads), and the block they add rules to. Internal to tc/pipeline.
 #pragma once
 
+#include <array>
 #include <map>
 #include <set>
 #include <string>
@@ -45,6 +46,18 @@ struct Target {
   config::Location where;
 };
 
+// Whether all targets stand in a block (the tenant's own ports') or only local ports (split horizon, peers).
+enum class Routes : uint8_t { all, local_only };
+
+// How a destination is treated before any state exists for it; a longest-prefix function like the routes themselves,
+// reduced to the entries that matter: one whose nearest covering entry says the same is left out.
+struct DestinationClass {
+  enum class Kind : uint8_t { plain, open, drop } kind = Kind::drop;
+  IpPrefix to;
+  DropReason reason = DropReason::none;
+  config::Location where;
+};
+
 struct TenantPlan {
   const config::Tenant* tenant = nullptr;
   Vni vni;
@@ -52,6 +65,9 @@ struct TenantPlan {
   std::vector<LocalPort> ports;
   std::vector<Target> targets;             // sorted by prefix, one for each
   std::vector<const TenantPlan*> peers;    // reached by a Target::peer, sorted by VNI, each once
+  // What stands in a block, by Routes: targets_in_block() and classify(), the same in all blocks.
+  std::array<std::vector<Target>, 2> block_targets;
+  std::array<std::vector<DestinationClass>, 2> block_classes;
   [[nodiscard]] bool translates() const { return !tenant->nat.empty(); }
   // A NIC restores connections of the first zones only; tenants beyond them work, in software.
   [[nodiscard]] bool in_hardware() const { return zone.value() <= limits::kOffloadZoneMax; }
@@ -111,8 +127,6 @@ void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& por
 void group1_decap(Block& block, const std::vector<const TenantPlan*>& tenants);
 void group1_uplink(Block& block, const std::vector<const TenantPlan*>& tenants);
 void group2_nat(Block& block, const TenantPlan& tenant);
-// Whether all targets stand in a block (the tenant's own ports') or only local ports (split horizon, peers).
-enum class Routes : uint8_t { all, local_only };
 void group3_encap(Block& block, const TenantPlan& tenant, Routes routes);
 void group4_egress(Block& block, const TenantPlan& tenant);
 // `from`: the port a port block belongs to, whose anti-spoofing is repeated; null in the other blocks.
@@ -128,14 +142,6 @@ inline constexpr uint16_t kPrioLast = 1000;
 // Longest prefix first: /32 and /128 stand at `base`, each bit less one `stride` further.
 uint16_t prefix_prio(const IpPrefix& prefix, uint16_t base, uint16_t stride = 1);
 
-// How a destination is treated before any state exists for it; a longest-prefix function like the routes themselves,
-// reduced to the entries that matter: one whose nearest covering entry says the same is left out.
-struct DestinationClass {
-  enum class Kind : uint8_t { plain, open, drop } kind = Kind::drop;
-  IpPrefix to;
-  DropReason reason = DropReason::none;
-  config::Location where;
-};
 std::vector<DestinationClass> classify(const TenantPlan& tenant, Routes routes);
 // The targets that hold in a block, less those that change nothing. With local routes only: local ports, and drops
 // where another route is nested in one.
