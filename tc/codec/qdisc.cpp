@@ -29,8 +29,9 @@ Result<void> encode_clsact_add(std::vector<uint8_t>& out, IfIndex device) {
 Result<void> encode_clsact_delete(std::vector<uint8_t>& out, IfIndex device) {
   return encode_clsact(out, RTM_DELQDISC, 0, device);
 }
+// qdisc_notify() multicasts what it was asked for, and sends it to whoever asked only with NLM_F_ECHO.
 Result<void> encode_clsact_get(std::vector<uint8_t>& out, IfIndex device) {
-  return encode_clsact(out, RTM_GETQDISC, 0, device);
+  return encode_clsact(out, RTM_GETQDISC, NLM_F_ECHO, device);
 }
 Result<void> encode_qdisc_dump(std::vector<uint8_t>& out) {
   netlink::MessageBuilder message(out, RTM_GETQDISC, NLM_F_REQUEST | NLM_F_DUMP, tcmsg{});

@@ -27,7 +27,8 @@ TEST(Qdisc, delete_get_and_dump_are_what_they_say) {
   out.clear();
   ASSERT_TRUE(encode_clsact_get(out, IfIndex(5)));
   EXPECT_EQ(netlink::read_nlmsghdr(out)->nlmsg_type, RTM_GETQDISC);
-  EXPECT_EQ(netlink::read_nlmsghdr(out)->nlmsg_flags, NLM_F_REQUEST);
+  EXPECT_EQ(netlink::read_nlmsghdr(out)->nlmsg_flags, NLM_F_REQUEST | NLM_F_ECHO)
+      << "else the kernel tells everyone but us";
   out.clear();
   ASSERT_TRUE(encode_qdisc_dump(out));
   EXPECT_EQ(netlink::read_nlmsghdr(out)->nlmsg_flags, NLM_F_REQUEST | NLM_F_DUMP);
