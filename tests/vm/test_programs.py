@@ -1,5 +1,6 @@
-"""The test programs that need a kernel of the bed: the eBPF objects in the verifier and under packets. Each is a
-gtest program of the debug build, sanitizers and all; what fails inside is named here."""
+"""The test programs that need a kernel of the bed: the eBPF objects in the verifier and under packets, netlink/ against
+real devices, every key and action through flower and back. Each is a gtest program of the debug build, sanitizers and
+all; what fails inside is named here."""
 
 import os
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 BUILD = Path(os.environ.get("SEPAL_BUILD", Path(__file__).resolve().parents[2] / "build")) / "debug/tests"
-PROGRAMS = ["bpf/bpf_tests", "bpf/bpf_in_flower"]
+PROGRAMS = ["bpf/bpf_tests", "bpf/bpf_in_flower", "netns/netns_netlink", "wire/kernel_roundtrip"]
 
 
 @pytest.mark.smoke
