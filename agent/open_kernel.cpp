@@ -3,14 +3,22 @@
 
 #include <linux/netlink.h>
 
+#include <algorithm>
+#include <thread>
+
+#include "base/limits.hpp"
+
 namespace sepal::agent {
 namespace {
 
 using netlink::Bytes;
 
+// A second writer on a machine of one CPU would only wait for the first.
+unsigned writers() { return std::min(limits::kWriters, std::max(1U, std::thread::hardware_concurrency())); }
+
 class LazyTransport : public netlink::Transport {
  public:
-  explicit LazyTransport(int protocol) { options_.protocol = protocol; }
+  explicit LazyTransport(int protocol, unsigned writers = 1) : writers_(writers) { options_.protocol = protocol; }
 
   Result<void> transact(Bytes& requests, const std::function<void(size_t, const netlink::Answer&)>& answered) override {
     if (auto opened = open(); !opened) return opened;
@@ -29,7 +37,8 @@ class LazyTransport : public netlink::Transport {
  private:
   Result<void> open() {
     if (socket_) return {};
-    auto opened = netlink::open_transport(options_);
+    auto opened =
+        writers_ > 1 ? netlink::open_parallel_transport(options_, writers_) : netlink::open_transport(options_);
     if (!opened) return Unexpected(opened.error());
     socket_ = std::move(*opened);
     return {};
@@ -44,6 +53,7 @@ class LazyTransport : public netlink::Transport {
   }
 
   netlink::SocketOptions options_;
+  unsigned writers_;
   std::unique_ptr<netlink::Transport> socket_;
   uint64_t closed_writes_ = 0;
 };
@@ -51,7 +61,7 @@ class LazyTransport : public netlink::Transport {
 }  // namespace
 
 OpenKernel::OpenKernel(const std::string& instance)
-    : route_(std::make_unique<LazyTransport>(NETLINK_ROUTE)),
+    : route_(std::make_unique<LazyTransport>(NETLINK_ROUTE, writers())),
       netfilter_(std::make_unique<LazyTransport>(NETLINK_NETFILTER)),
       slow_path_(open_slow_path(instance)) {}
 

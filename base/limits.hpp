@@ -26,6 +26,7 @@ inline constexpr unsigned kGotoDepthMax = 16;           // tcf_classify drops af
 inline constexpr size_t kMessageBytesMax = 16UL << 10U; // one filter with 32 actions is below 8 KiB
 inline constexpr unsigned kMessagesPerSend = 64;        // 32..64 measured best; more only grows buffers
 inline constexpr unsigned kWindowMessages = 256;        // unanswered requests; each answer may hold 2 KiB of extack
+inline constexpr unsigned kWriters = 2;                 // sockets that write filters side by side, a thread each
 inline constexpr size_t kSocketBufferBytes = 4UL << 20U;
 
 // The NIC (mlx5 restores conntrack zones from 8 bits).
