@@ -89,7 +89,7 @@ Result<bool> detach_clsact(Kernel& kernel, IfIndex device, uint16_t instance) {
   const bool only_the_mark = egress->size() == 1 && egress->front().rule.id.chain == kClsactMarkChain &&
                              egress->front().state.cookie == mark;
   if (!only_the_mark) return false;
-  auto ingress = dump_filters(kernel.route, device, Detail::full);
+  auto ingress = dump_filters(kernel.route, device);
   if (!ingress) return Unexpected(ingress.error());
   if (!ingress->empty()) return false;
   netlink::Bytes request;

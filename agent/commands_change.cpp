@@ -57,7 +57,7 @@ std::vector<Filter> dump_removed(Kernel& kernel, const Difference& difference) {
                                                          : difference.wanted.rules[step.rule].rule.id.device);
   std::vector<Filter> filters;
   for (IfIndex device : devices)
-    if (auto dumped = dump_filters(kernel.route, device, Detail::full))
+    if (auto dumped = dump_filters(kernel.route, device))
       std::move(dumped->begin(), dumped->end(), std::back_inserter(filters));
   return filters;
 }

@@ -28,7 +28,7 @@ Result<FilterMap> our_filters(Kernel& kernel, const Difference& difference) {
   for (const tc::Observed& rule : difference.world.observed) devices.insert(rule.id.device);
   FilterMap filters;
   for (IfIndex device : devices) {
-    auto dumped = dump_filters(kernel.route, device, Detail::full);
+    auto dumped = dump_filters(kernel.route, device);
     if (!dumped) return Unexpected(while_doing(dumped.error(), difference.world.device_name(device)));
     for (Filter& filter : *dumped) {
       const auto& cookie = filter.state.cookie;

@@ -24,7 +24,7 @@ class KernelView {
 
   Result<void> read(const Chain& chain) {
     if (chains_.contains(chain)) return {};
-    auto filters = dump_filters(kernel_.route, chain.first, Detail::full, chain.second);
+    auto filters = dump_filters(kernel_.route, chain.first, chain.second);
     // A device without clsact has no filters: every rule of it is missing.
     if (!filters && filters.error().code == Errc::resync) return Unexpected(filters.error());
     chains_.emplace(chain, filters ? std::move(*filters) : std::vector<Filter>());

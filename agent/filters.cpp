@@ -8,8 +8,6 @@
 namespace sepal::agent {
 namespace {
 
-constexpr int kDumpTries = 5;
-
 Result<void> keep_filter(netlink::BytesView message, std::vector<Filter>& filters) {
   auto decoded = tc::decode_filter(message);
   if (!decoded) return Unexpected(decoded.error());
@@ -19,17 +17,28 @@ Result<void> keep_filter(netlink::BytesView message, std::vector<Filter>& filter
 
 }  // namespace
 
-Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device, Detail detail,
+Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device,
                                          std::optional<uint32_t> chain) {
-  for (int attempt = 1;; ++attempt) {
-    netlink::Bytes request;
-    if (auto put = tc::encode_dump(request, device, chain, detail == Detail::terse); !put)
-      return Unexpected(put.error());
-    std::vector<Filter> filters;
-    auto dumped = route.dump(std::move(request), [&filters](netlink::BytesView message) { return keep_filter(message, filters); });
-    if (dumped) return filters;
-    if (dumped.error().code != Errc::resync || attempt == kDumpTries) return Unexpected(dumped.error());
-  }
+  netlink::Bytes request;
+  if (auto put = tc::encode_dump(request, device, chain, false); !put) return Unexpected(put.error());
+  std::vector<Filter> filters;
+  auto dumped = netlink::dump_whole(
+      route, request, [&filters] { filters.clear(); },
+      [&filters](netlink::BytesView message) { return keep_filter(message, filters); });
+  if (!dumped) return Unexpected(dumped.error());
+  return filters;
+}
+
+Result<void> dump_places(netlink::Transport& route, IfIndex device, Detail detail, const std::function<void()>& restart,
+                         const std::function<void(const tc::TerseFilter&)>& sink) {
+  netlink::Bytes request;
+  if (auto put = tc::encode_dump(request, device, std::nullopt, detail == Detail::terse); !put) return put;
+  return netlink::dump_whole(route, request, restart, [&sink](netlink::BytesView message) -> Result<void> {
+    auto decoded = tc::decode_terse(message);
+    if (!decoded) return Unexpected(decoded.error());
+    if (!decoded->is_head()) sink(*decoded);
+    return {};
+  });
 }
 
 Result<std::optional<Filter>> get_filter(netlink::Transport& route, const tc::RuleId& id) {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "agent/kernel.hpp"
+#include "tc/codec/terse.hpp"
 #include "tc/rule/rule.hpp"
 
 namespace sepal::agent {
@@ -17,12 +18,15 @@ struct Filter {
   std::string kind;  // "flower"; of other kinds only place and kind are known
 };
 
-enum class Detail : uint8_t { terse, full };
-
-// All filters of a device's clsact ingress, or of one chain of it. An interrupted dump is repeated a few times; then
-// Errc::resync.
-Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device, Detail detail,
+// All filters of a device's clsact ingress, or of one chain of it, in full. An interrupted dump is repeated a few times;
+// then Errc::resync.
+Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device,
                                          std::optional<uint32_t> chain = std::nullopt);
+
+enum class Detail : uint8_t { terse, full };
+// Places and cookies of the same filters, from either kind of dump. `restart` forgets what came of an interrupted one.
+Result<void> dump_places(netlink::Transport& route, IfIndex device, Detail detail, const std::function<void()>& restart,
+                         const std::function<void(const tc::TerseFilter&)>& sink);
 
 // nullopt: there is none.
 Result<std::optional<Filter>> get_filter(netlink::Transport& route, const tc::RuleId& id);

@@ -68,7 +68,7 @@ Result<Shown> gather_shown(Kernel& kernel, const config::Config* config, const P
   for (const OwnDevice& device : world.own_vxlans) shown.blocks[device.index] = tc::BlockKind::vxlan;
   const uint16_t instance = world.facts.instance;
   for (IfIndex device : world.clsact) {
-    auto filters = dump_filters(kernel.route, device, Detail::full);
+    auto filters = dump_filters(kernel.route, device);
     if (!filters && filters.error().code == Errc::not_found) continue;
     if (!filters) return Unexpected(while_doing(filters.error(), "read filters of " + world.device_name(device)));
     for (Filter& filter : *filters) {

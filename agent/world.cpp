@@ -66,25 +66,36 @@ class Look {
   // that were ours yesterday.
   Result<void> read_filters() {
     for (IfIndex device : world_.clsact) {
-      auto filters = dump_filters(kernel_.route, device, Detail::terse);
+      auto read = read_device(device, Detail::terse);
       // A kind that knows no terse dump breaks it for the whole device (cls_bpf): then it is read in full.
-      if (!filters && filters.error().code != Errc::resync && filters.error().code != Errc::not_found)
-        filters = dump_filters(kernel_.route, device, Detail::full);
-      if (!filters && filters.error().code == Errc::not_found) continue;  // the device left just now
-      if (!filters) return Unexpected(while_doing(filters.error(), "read filters of " + world_.device_name(device)));
-      for (const Filter& filter : *filters) take(filter);
+      if (!read && read.error().code != Errc::resync && read.error().code != Errc::not_found)
+        read = read_device(device, Detail::full);
+      if (!read && read.error().code == Errc::not_found) continue;  // the device left just now
+      if (!read) return Unexpected(while_doing(read.error(), "read filters of " + world_.device_name(device)));
     }
     std::sort(world_.observed.begin(), world_.observed.end());
     std::sort(world_.foreign.begin(), world_.foreign.end());
     return {};
   }
 
-  void take(const Filter& filter) {
-    const auto& cookie = filter.state.cookie;
-    if (filter.kind == "flower" && cookie && cookie->instance == world_.facts.instance)
-      world_.observed.push_back({filter.rule.id, *cookie, filter.state.skip_hw});
+  // A dump that fails leaves nothing behind.
+  Result<void> read_device(IfIndex device, Detail detail) {
+    const size_t observed = world_.observed.size();
+    const size_t foreign = world_.foreign.size();
+    const auto forget = [&] {
+      world_.observed.resize(observed);
+      world_.foreign.resize(foreign);
+    };
+    auto read = dump_places(kernel_.route, device, detail, forget, [this](const tc::TerseFilter& f) { take(f); });
+    if (!read) forget();
+    return read;
+  }
+
+  void take(const tc::TerseFilter& filter) {
+    if (filter.cookie && filter.cookie->instance == world_.facts.instance)
+      world_.observed.push_back({filter.id, *filter.cookie, filter.skip_hw});
     else
-      world_.foreign.push_back({filter.rule.id, filter.kind, cookie});
+      world_.foreign.push_back({filter.id, std::string(filter.kind), filter.cookie});
   }
 
   // Zones come back from the cookies of per-tenant chains; group 2 is asked first, for it stands in every block of a

@@ -14,13 +14,13 @@
 #include "tc/codec/actions.hpp"
 #include "tc/codec/flower_keys.hpp"
 #include "tc/codec/options.hpp"
+#include "tc/codec/place.hpp"
 
 namespace sepal::tc {
 namespace {
 
 using netlink::MessageBuilder;
 
-constexpr std::string_view kFlower = "flower";
 constexpr uint32_t kIngress = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
 
 // --- place ------------------------------------------------------------------------------------------------------
@@ -33,15 +33,6 @@ tcmsg to_tcmsg(const RuleId& id) {
   tcm.tcm_parent = kIngress;
   tcm.tcm_info = TC_H_MAKE(static_cast<uint32_t>(id.prio) << 16U, htons(id.protocol));
   return tcm;
-}
-
-RuleId from_tcmsg(const tcmsg& tcm) {
-  RuleId id;
-  id.device = IfIndex(static_cast<uint32_t>(tcm.tcm_ifindex));
-  id.handle = tcm.tcm_handle;
-  id.prio = static_cast<uint16_t>(tcm.tcm_info >> 16U);
-  id.protocol = ntohs(static_cast<uint16_t>(tcm.tcm_info & 0xffffU));
-  return id;
 }
 
 constexpr bool rows_are_in_order() {
@@ -334,7 +325,7 @@ Result<DecodedFilter> decode_filter(std::span<const uint8_t> message) {
   if (!attrs) return Unexpected(while_doing(attrs.error(), "decode filter"));
 
   DecodedFilter out;
-  out.rule.id = from_tcmsg(tcm);
+  out.rule.id = id_from_tcmsg(tcm);
   out.rule.id.chain = attrs->u32(TCA_CHAIN, 0);
   if (attrs->malformed()) return fail(Errc::protocol, "decode filter: chain of a wrong size");
   out.kind = attrs->string(TCA_KIND);

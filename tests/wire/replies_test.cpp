@@ -4,6 +4,7 @@
 #include <map>
 
 #include "tc/codec/flower.hpp"
+#include "tc/codec/terse.hpp"
 #include "tests/wire/vector.hpp"
 
 namespace sepal::wire {
@@ -67,6 +68,12 @@ TEST(Replies, a_terse_dump_is_enough_to_know_a_filter_of_ours) {
   const tc::DecodedFilter terse = decoded(replies.at("cookie-terse"));
   EXPECT_EQ(terse.rule.id, full.rule.id);
   EXPECT_EQ(terse.state.cookie, (tc::Cookie{1, 0x1234, Zone(0x5678), 0x0123456789abcdefULL}));
+  for (const char* name : {"cookie", "cookie-terse"}) {
+    const auto place = tc::decode_terse(replies.at(name).bytes);
+    ASSERT_TRUE(place) << place.error().message();
+    EXPECT_EQ(place->id, full.rule.id);
+    EXPECT_EQ(place->cookie, full.state.cookie);
+  }
   EXPECT_EQ(terse.state.stats, full.state.stats);
   EXPECT_TRUE(terse.rule.spec.match.empty());
   EXPECT_EQ(terse.rule.spec.actions,

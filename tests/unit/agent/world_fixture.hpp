@@ -118,7 +118,7 @@ class AgentTest : public ::testing::Test {
 
   // The ingress filters a device has, whoever made them.
   [[nodiscard]] std::vector<Filter> filters_on(const std::string& device) {
-    auto filters = dump_filters(kernel_, device_index(device), Detail::full);
+    auto filters = dump_filters(kernel_, device_index(device));
     EXPECT_TRUE(filters.has_value()) << filters.error().message();
     return filters ? *filters : std::vector<Filter>();
   }
