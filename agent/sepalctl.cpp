@@ -29,10 +29,15 @@ A DIR holds the configuration; without one it is /etc/sepal. All commands work w
   status            what a running sepald has to say
   reload            have a running sepald read its configuration again
   remove            take everything of this instance out of the kernel, and nothing else
+  nic show DIR      the NIC of nic.pci, its VFs and who uses them; --pci ADDRESS: that one, without a configuration
+  nic plan DIR      what bringing it up would change
+  nic apply DIR     bring it up: switchdev mode, VFs, their MACs, representors; --timeout SECONDS for each wait (60)
+  nic reset DIR     put back what was found before the first `nic apply`; --pci ADDRESS as above
 
   --json            for programs; field names are in docs/reference/cli.md
   --instance NAME   which sepald of several (default)
   --run-dir DIR     where locks, sockets and state are (/run/sepal)
+  --state-dir DIR   where the records of `nic` are (/var/lib/sepal)
   --help, --version
 
 exit status: 0 ok, 1 error, 2 there is a difference (plan, verify) or a finding (lint), 3 the configuration is invalid,
@@ -42,14 +47,15 @@ exit status: 0 ok, 1 error, 2 there is a difference (plan, verify) or a finding 
 struct Entry {
   std::string_view name;
   int (*run)(const Command&);
-  bool takes_directory;
+  size_t directory_at;  // among the words; 0: takes none
   size_t more_words = 0;
 };
 constexpr Entry kCommands[] = {
-    {"validate", command_validate, true}, {"lint", command_lint, true},     {"plan", command_plan, true},
-    {"verify", command_verify, true},     {"explain", command_explain, false, 4},
-    {"apply", command_apply, true},       {"show", command_show, false},    {"connections", command_connections, false},
-    {"status", command_status, false},    {"reload", command_reload, false}, {"remove", command_remove, false},
+    {"validate", command_validate, 1}, {"lint", command_lint, 1},     {"plan", command_plan, 1},
+    {"verify", command_verify, 1},     {"explain", command_explain, 0, 4},
+    {"apply", command_apply, 1},       {"show", command_show, 0},     {"connections", command_connections, 0},
+    {"status", command_status, 0},     {"reload", command_reload, 0}, {"remove", command_remove, 0},
+    {"nic", command_nic, 2},
 };
 
 int usage_error(std::string_view what) {
@@ -61,7 +67,7 @@ int run(const std::vector<std::string>& arguments) {
   auto options = Options::parse(arguments, {{"--help"}, {"--version"}, {"--json"}, {"--rules"}, {"--foreign"}, {"--delete"},
                                             {"--instance", true}, {"--run-dir", true}, {"--tenant", true},
                                             {"--group", true}, {"--config", true}, {"--frame", true}, {"--vni", true}, {"--vlan", true},
-                                            {"--ttl", true}});
+                                            {"--ttl", true}, {"--pci", true}, {"--state-dir", true}, {"--timeout", true}});
   if (!options) return usage_error(options.error().message());
   if (options->has("--help")) {
     std::cout << kHelp;
@@ -77,10 +83,12 @@ int run(const std::vector<std::string>& arguments) {
   if (!paths) return usage_error(paths.error().message());
   for (const Entry& entry : kCommands) {
     if (entry.name != name) continue;
-    const size_t words_max = (entry.takes_directory ? 2 : 1) + entry.more_words;
+    const size_t at = entry.directory_at;
+    const size_t words_max = at + 1 + entry.more_words;
     if (options->words().size() > words_max) return usage_error("'" + options->words()[words_max] + "' is one word too many");
     if (auto group = options->number("--group", 0, 7); !group) return usage_error(group.error().message());
-    std::string directory = entry.takes_directory && options->words().size() > 1 ? options->words()[1] : options->value("--config", kConfigDirectory);
+    if (auto seconds = options->number("--timeout", 1, 3600); !seconds) return usage_error(seconds.error().message());
+    std::string directory = at != 0 && options->words().size() > at ? options->words()[at] : options->value("--config", kConfigDirectory);
     const bool json = options->has("--json");
     OpenKernel kernel(paths->instance);
     return entry.run(

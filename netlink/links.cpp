@@ -196,18 +196,28 @@ Result<std::vector<Address>> list_addresses(Transport& route) {
   return addresses;
 }
 
-Result<void> set_link_up(Transport& route, IfIndex device) {
+namespace {
+
+Result<void> set_link(Transport& route, IfIndex device, bool up) {
   ifinfomsg header{};
   header.ifi_index = static_cast<int>(device.value());
-  header.ifi_flags = IFF_UP;
+  header.ifi_flags = up ? IFF_UP : 0;
   header.ifi_change = IFF_UP;
   Bytes request;
   MessageBuilder message(request, RTM_NEWLINK, NLM_F_REQUEST, header);
   if (auto built = message.finish(); !built) return built;
   auto set = transact_one(route, std::move(request));
-  if (!set) return Unexpected(while_doing(set.error(), "set device " + std::to_string(device.value()) + " up"));
+  if (!set) {
+    return Unexpected(
+        while_doing(set.error(), "set device " + std::to_string(device.value()) + (up ? " up" : " down")));
+  }
   return {};
 }
+
+}  // namespace
+
+Result<void> set_link_up(Transport& route, IfIndex device) { return set_link(route, device, true); }
+Result<void> set_link_down(Transport& route, IfIndex device) { return set_link(route, device, false); }
 
 Result<std::set<IfIndex>> list_clsact(Transport& route) {
   Bytes request;

@@ -62,6 +62,7 @@ Result<Link> get_link(Transport& route, std::string_view name);
 Result<std::vector<Address>> list_addresses(Transport& route);
 // Idempotent. Errc::not_found: the device is gone.
 Result<void> set_link_up(Transport& route, IfIndex device);
+Result<void> set_link_down(Transport& route, IfIndex device);
 
 // nullopt: the kernel has no entry. An entry being resolved is there, but not usable.
 Result<std::optional<Neighbour>> find_neighbour(Transport& route, IfIndex device, const IpAddr& address);

@@ -297,6 +297,10 @@ TEST_F(RealKernel, a_device_is_set_up) {
   ASSERT_TRUE(run("ip link add name a type veth peer name b"));
   ASSERT_TRUE(set_link_up(*route_, index_of("a")));
   EXPECT_TRUE(get_link(*route_, "a")->up);
+  ASSERT_TRUE(set_link_down(*route_, index_of("a")));
+  EXPECT_FALSE(get_link(*route_, "a")->up);
+  ASSERT_TRUE(set_link_up(*route_, index_of("a")));
+  EXPECT_TRUE(get_link(*route_, "a")->up);
   EXPECT_EQ(set_link_up(*route_, IfIndex(4'000'000)).error().code, Errc::not_found);
 }
 
