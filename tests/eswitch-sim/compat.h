@@ -16,6 +16,12 @@
 
 #define ESIM_SINCE(major, minor) (LINUX_VERSION_CODE >= KERNEL_VERSION(major, minor, 0))
 
+#if ESIM_SINCE(6, 12)
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif
+
 /* Where the kernel under us restores chains, a driver tells it in which one a packet missed. */
 #if IS_ENABLED(CONFIG_NET_TC_SKB_EXT)
 #define ESIM_SKB_EXT 1
@@ -82,6 +88,14 @@ static inline int esim_info_driver(struct devlink_info_req *req, const char *nam
 	return 0;
 #else
 	return devlink_info_driver_name_put(req, name);
+#endif
+}
+
+/* Who has the operations can be reloaded; until 6.4 it had to be said. */
+static inline void esim_reloadable(struct devlink *devlink)
+{
+#if !ESIM_SINCE(6, 4)
+	devlink_set_features(devlink, DEVLINK_F_RELOAD);
 #endif
 }
 

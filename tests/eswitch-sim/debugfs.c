@@ -81,9 +81,9 @@ static int totals_show(struct seq_file *s, void *unused)
 	struct esim_pf *pf = s->private;
 
 	mutex_lock(&pf->rules_lock);
-	seq_printf(s, "rules=%u chains=%u tables=%u mappings=%u meters=%u encaps=%u ct=%u ambiguous=%lld\n", pf->n_rules,
-		   pf->n_chains, pf->n_tables, pf->n_mappings, pf->n_meters, pf->n_encaps, pf->n_ct,
-		   atomic64_read(&pf->ambiguous));
+	seq_printf(s, "rules=%u chains=%u tables=%u mappings=%u meters=%u encaps=%u ct=%u ambiguous=%lld restart=%s\n",
+		   pf->n_rules, pf->n_chains, pf->n_tables, pf->n_mappings, pf->n_meters, pf->n_encaps, pf->n_ct,
+		   atomic64_read(&pf->ambiguous), ESIM_ACT_MISS ? "action" : ESIM_SKB_EXT ? "chain" : "none");
 	mutex_unlock(&pf->rules_lock);
 	return 0;
 }

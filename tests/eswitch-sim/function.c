@@ -117,7 +117,7 @@ static int pf_probe(struct pci_dev *pdev)
 	err = esim_wire_create(pf);
 	if (err)
 		goto uplink;
-	devlink_set_features(devlink, DEVLINK_F_RELOAD);
+	esim_reloadable(devlink);
 	devlink_register(devlink);
 	esim_debugfs_create(pf);
 	return 0;

@@ -10,6 +10,7 @@ static void to_host(struct esim_port *uplink, struct sk_buff *skb)
 	struct net_device *dev = rcu_dereference(uplink->rep);
 	unsigned int len = skb->len;
 
+	skb->dev = dev;
 	if (!dev || !netif_running(dev))
 		esim_drop(uplink, skb, ESIM_DROP_DOWN);
 	else if (dev_forward_skb(dev, skb) == NET_RX_SUCCESS)

@@ -3,7 +3,6 @@
  * The virtual PCI bus: a host bridge whose configuration space is an array in memory, so that the PCI core gives the
  * card everything real: sysfs, SR-IOV, bind and unbind, remove and rescan. No BARs, no interrupts.
  */
-#include <asm/unaligned.h>
 #include <linux/vmalloc.h>
 
 #include "esim.h"

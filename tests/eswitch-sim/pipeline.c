@@ -60,6 +60,8 @@ void esim_deliver_far(struct esim_port *port, struct sk_buff *skb, struct esim_p
 	struct net_device *far = rcu_dereference(port->far), *rep = rcu_dereference(port->rep);
 	unsigned int len = skb->len, mtu = far ? far->mtu : 0;
 
+	/* The core asks it which netns it leaves; what a packet has of one went when it came. */
+	skb->dev = far;
 	/* The uplink's own limit is the port's. */
 	if (esim_is_uplink(port) && rep)
 		mtu = min(mtu, rep->mtu);
