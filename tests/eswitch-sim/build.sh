@@ -32,6 +32,7 @@ eswitch_build_dir() {
 
 compile_eswitch() {
     local tree=$1 module=$2 work t0=$SECONDS
+    need_packages "${eswitch_packages[@]}"
     work=$(mktemp -d "$SEPAL_CACHE/eswitch-sim/build.XXXXXX")
     # A fixed name: a path in the module would be another module for the compiler's cache.
     cp "$here"/tests/eswitch-sim/*.[ch] "$here/tests/eswitch-sim/Kbuild" "$work"

@@ -16,6 +16,13 @@ COMPLAINTS = ("WARNING:", "BUG:", "refcount_t:", "unregister_netdevice: waiting"
               "inconsistent lock state", "suspicious RCU usage", "KASAN", "INFO: possible circular")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.eswitch)
+
+
 def kernel_complaints() -> list[str]:
     return [line for line in run("dmesg").stdout.splitlines() if any(c in line for c in COMPLAINTS)]
 
