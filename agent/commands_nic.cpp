@@ -109,6 +109,7 @@ int report(const Command& command, const NicOutcome& outcome, const std::string&
 
 NicRunOptions run_options(const Command& command) {
   NicRunOptions options;
+  options.patience = kPatience;
   if (auto seconds = command.options.number("--timeout", 1, 3600); seconds && *seconds) {
     options.deadline = std::chrono::seconds(**seconds);
   }
@@ -133,9 +134,11 @@ int apply(const Command& command, const NicJob& job) {
   if (before == nullptr || *before != remembered) {
     if (auto saved = save_record(job.record, remembered); !saved) return complain(command, saved.error());
   }
+  NicRunOptions options = run_options(command);
+  options.patience = std::chrono::milliseconds(0);  // that was had above
   auto outcome = run_nic(
       *card, [&](const NicState& later) { return plan_nic(wanted_nic(*job.config, later, &remembered), later); },
-      run_options(command));
+      options);
   if (!outcome) return complain(command, outcome.error());
   return report(command, *outcome, "NIC " + job.pci + " is ready");
 }

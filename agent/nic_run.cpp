@@ -8,8 +8,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kBusyPause{100};
-// A driver that just bound a VF makes its netdev in its own time; a guest's VF never shows one here.
-constexpr milliseconds kRestPatience{2'000};
 
 bool at_rest(const NicState& now) {
   if (now.switchdev() && !is_settled(SetMode{netlink::EswitchMode::switchdev}, now)) return false;
@@ -29,8 +27,8 @@ class Run {
       : card_(card), plan_(plan), options_(options) {}
 
   Result<NicOutcome> run() {
-    for (;;) {
-      auto now = look_at_rest(card_, kRestPatience);
+    for (milliseconds patience = options_.patience;; patience = milliseconds(0)) {
+      auto now = look_at_rest(card_, patience);
       if (!now) return Unexpected(now.error());
       auto steps = plan_(*now);
       if (!steps) return Unexpected(steps.error());

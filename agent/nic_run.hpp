@@ -13,6 +13,7 @@ namespace sepal::agent {
 using NicPlanner = std::function<Result<std::vector<NicStep>>(const NicState&)>;
 
 struct NicRunOptions {
+  std::chrono::milliseconds patience{2'000};        // of the first look: see look_at_rest()
   std::chrono::milliseconds deadline{60'000};       // for what comes after a step
   std::chrono::milliseconds busy_deadline{10'000};  // for a step the driver says it is too busy for
   std::function<void(const NicStep&)> taking;       // called before each step
@@ -33,7 +34,8 @@ struct NicOutcome {
 Result<NicOutcome> run_nic(NicCard& card, const NicPlanner& plan, const NicRunOptions& options = {});
 
 // Looks until the NIC is at rest: representors of all functions are there, netdevs of bound VFs are. What does not come
-// within `patience` is not waited for longer.
+// within `patience` is not waited for longer: a driver that just bound a VF makes its netdev in its own time, but that
+// of a guest's VF never shows here.
 Result<NicState> look_at_rest(NicCard& card, std::chrono::milliseconds patience);
 
 }  // namespace sepal::agent

@@ -19,7 +19,8 @@ using Steps = std::vector<NicStep>;
 
 const MacAddr kWebMac{{0x02, 0, 0, 0, 0, 0x0a}};
 const MacAddr kDbMac{{0x02, 0, 0, 0, 0, 0x0b}};
-const NicRunOptions kQuick{std::chrono::milliseconds(500), std::chrono::milliseconds(300), {}};
+const NicRunOptions kQuick{
+    std::chrono::milliseconds(500), std::chrono::milliseconds(500), std::chrono::milliseconds(300), {}};
 
 // nic: {pci, vfs: COUNT, only: …} and two ports.
 config::Config config_of(uint16_t count, std::vector<uint16_t> only = {}) {
@@ -177,7 +178,7 @@ TEST_F(Nic, representors_that_never_come_are_an_error_that_says_so) {
   static_cast<FakeNic&>(endless) = nic_;
   auto outcome =
       run_nic(endless, [&](const NicState& state) { return plan_nic(wanted_nic(config_of(2), state, nullptr), state); },
-              {std::chrono::milliseconds(50), std::chrono::milliseconds(50), {}});
+              {std::chrono::milliseconds(0), std::chrono::milliseconds(50), std::chrono::milliseconds(50), {}});
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().code, Errc::transient);
   EXPECT_NE(outcome.error().message().find("did not come within"), std::string::npos);
