@@ -49,7 +49,7 @@ static struct entry *find_cookie(struct esim_ct_zone *zone, unsigned long cookie
 {
 	struct entry *entry;
 
-	hash_for_each_possible(zone->pf->ct_by_cookie, entry, by_cookie, cookie)
+	hash_for_each_possible (zone->pf->ct_by_cookie, entry, by_cookie, cookie)
 		if (entry->cookie == cookie && entry->zone == zone)
 			return entry;
 	return NULL;
@@ -59,7 +59,7 @@ static struct entry *find_tuple(struct esim_pf *pf, const struct tuple *tuple)
 {
 	struct entry *entry;
 
-	hash_for_each_possible(pf->ct_by_tuple, entry, by_tuple, hash_of(tuple))
+	hash_for_each_possible (pf->ct_by_tuple, entry, by_tuple, hash_of(tuple))
 		if (!memcmp(&entry->tuple, tuple, sizeof(*tuple)))
 			return entry;
 	return NULL;
@@ -69,7 +69,7 @@ static struct entry *find_translated(struct esim_pf *pf, const struct tuple *tup
 {
 	struct entry *entry;
 
-	hash_for_each_possible(pf->ct_by_translated, entry, by_translated, hash_of(tuple))
+	hash_for_each_possible (pf->ct_by_translated, entry, by_translated, hash_of(tuple))
 		if (!memcmp(&entry->translated, tuple, sizeof(*tuple)))
 			return entry;
 	return NULL;
@@ -135,7 +135,8 @@ static void translate_tuple(struct tuple *tuple, const struct edit *edit)
 static int read_edit(struct entry *entry, const struct flow_action_entry *act)
 {
 	struct edit *edit = &entry->edits[entry->n_edits];
-	bool l4 = act->mangle.htype == FLOW_ACT_MANGLE_HDR_TYPE_TCP || act->mangle.htype == FLOW_ACT_MANGLE_HDR_TYPE_UDP;
+	bool l4 =
+		act->mangle.htype == FLOW_ACT_MANGLE_HDR_TYPE_TCP || act->mangle.htype == FLOW_ACT_MANGLE_HDR_TYPE_UDP;
 
 	if (entry->n_edits == EDITS_MAX)
 		return -EOPNOTSUPP;
@@ -156,7 +157,7 @@ static int read_actions(struct entry *entry, const struct flow_rule *rule)
 	const struct flow_action_entry *act;
 	int i, err;
 
-	flow_action_for_each(i, act, &rule->action) {
+	flow_action_for_each (i, act, &rule->action) {
 		if (act->id == FLOW_ACTION_MANGLE) {
 			err = read_edit(entry, act);
 			if (err)
@@ -276,7 +277,7 @@ struct esim_ct_zone *esim_ct_zone_get(struct esim_pf *pf, struct nf_flowtable *t
 	struct esim_ct_zone *zone;
 	int err;
 
-	list_for_each_entry(zone, &pf->ct_zones, list)
+	list_for_each_entry (zone, &pf->ct_zones, list)
 		if (zone->table == table) {
 			zone->refs++;
 			return zone;
@@ -311,7 +312,7 @@ void esim_ct_zone_put(struct esim_ct_zone *zone)
 		return;
 	nf_flow_table_offload_del_cb(zone->table, ct_cb, zone);
 	spin_lock_bh(&pf->ct_lock);
-	hash_for_each_safe(pf->ct_by_cookie, bucket, next, entry, by_cookie)
+	hash_for_each_safe (pf->ct_by_cookie, bucket, next, entry, by_cookie)
 		if (entry->zone == zone) {
 			unlink_entry(entry);
 			kfree(entry);
@@ -357,17 +358,16 @@ bool esim_ct_execute(struct esim_ct_zone *zone, bool nat, struct sk_buff *skb, c
 	tuple.zone = zone->zone;
 	spin_lock_bh(&pf->ct_lock);
 	entry = find_tuple(pf, &tuple);
-	/* A translated connection is in the table of lookups with nat, on older kernels untranslated in the other too. */
+	/* A translated connection is in the table of lookups with nat, on older kernels untranslated in the other too.
+	 */
 	if (entry && entry->n_edits && !nat && ESIM_CT_ONE_TABLE)
 		entry = NULL;
 	if (entry) {
 		for (i = 0; nat && i < entry->n_edits; i++)
 			esim_edit_bytes(skb, at, entry->edits[i].htype, entry->edits[i].offset, entry->edits[i].value,
 					entry->edits[i].len);
-		*result = (struct esim_ct_result){.mark = entry->mark,
-						  .state = entry->state,
-						  .zone = zone->zone,
-						  .restore_id = zone->id};
+		*result = (struct esim_ct_result){
+			.mark = entry->mark, .state = entry->state, .zone = zone->zone, .restore_id = zone->id};
 		memcpy(result->label, entry->label, sizeof(result->label));
 		entry->counter.packets++;
 		entry->counter.bytes += skb->len;
@@ -383,7 +383,7 @@ bool esim_ct_restore(struct esim_pf *pf, u8 restore_id, struct sk_buff *skb, con
 	struct entry *entry = NULL;
 	struct tuple tuple;
 
-	list_for_each_entry_rcu(zone, &pf->ct_zones, list)
+	list_for_each_entry_rcu (zone, &pf->ct_zones, list)
 		if ((u8)zone->id == restore_id) {
 			found = zone;
 			break;
@@ -409,7 +409,7 @@ void esim_ct_lose(struct esim_pf *pf)
 	int bucket;
 
 	spin_lock_bh(&pf->ct_lock);
-	hash_for_each(pf->ct_by_cookie, bucket, entry, by_cookie) {
+	hash_for_each (pf->ct_by_cookie, bucket, entry, by_cookie) {
 		hash_del(&entry->by_tuple);
 		hash_del(&entry->by_translated);
 	}
@@ -424,7 +424,7 @@ void esim_ct_refresh(struct esim_pf *pf)
 	if (READ_ONCE(pf->freeze_stats))
 		return;
 	spin_lock_bh(&pf->ct_lock);
-	hash_for_each(pf->ct_by_cookie, bucket, entry, by_cookie) {
+	hash_for_each (pf->ct_by_cookie, bucket, entry, by_cookie) {
 		entry->counter.cached_packets = entry->counter.packets;
 		entry->counter.cached_bytes = entry->counter.bytes;
 		entry->counter.cached_used = entry->counter.used;
@@ -437,7 +437,8 @@ static void show_tuple(struct seq_file *s, const char *name, const struct tuple 
 	if (t->family == 4)
 		seq_printf(s, " %s=%pI4:%u>%pI4:%u", name, &t->saddr, ntohs(t->sport), &t->daddr, ntohs(t->dport));
 	else
-		seq_printf(s, " %s=[%pI6c]:%u>[%pI6c]:%u", name, &t->saddr, ntohs(t->sport), &t->daddr, ntohs(t->dport));
+		seq_printf(s, " %s=[%pI6c]:%u>[%pI6c]:%u", name, &t->saddr, ntohs(t->sport), &t->daddr,
+			   ntohs(t->dport));
 }
 
 void esim_ct_show(struct seq_file *s, struct esim_pf *pf)
@@ -446,7 +447,7 @@ void esim_ct_show(struct seq_file *s, struct esim_pf *pf)
 	int bucket;
 
 	spin_lock_bh(&pf->ct_lock);
-	hash_for_each(pf->ct_by_cookie, bucket, entry, by_cookie) {
+	hash_for_each (pf->ct_by_cookie, bucket, entry, by_cookie) {
 		seq_printf(s, "zone=%u proto=%u state=%s%s mark=%u", entry->tuple.zone, entry->tuple.proto,
 			   entry->state & ESIM_CT_NEW ? "new" : "est", entry->state & ESIM_CT_RPL ? "+rpl" : "",
 			   entry->mark);

@@ -16,7 +16,7 @@ static int rules_show(struct seq_file *s, void *unused)
 	struct esim_rule *rule;
 
 	mutex_lock(&pf->rules_lock);
-	list_for_each_entry(rule, &pf->rules, all)
+	list_for_each_entry (rule, &pf->rules, all)
 		esim_rule_show(s, rule);
 	mutex_unlock(&pf->rules_lock);
 	return 0;
@@ -43,7 +43,7 @@ static int meters_show(struct seq_file *s, void *unused)
 	struct esim_meter *meter;
 
 	mutex_lock(&pf->rules_lock);
-	list_for_each_entry(meter, &pf->meters, list)
+	list_for_each_entry (meter, &pf->meters, list)
 		seq_printf(s, "index=%u unit=%s rate=%llu burst=%llu rules=%d passed=%llu dropped=%llu\n", meter->index,
 			   meter->packets ? "packets" : "bytes", meter->rate, meter->burst, meter->refs, meter->passed,
 			   meter->dropped);
@@ -63,9 +63,8 @@ static int ports_show(struct seq_file *s, void *unused)
 	for (i = 0; i <= pf->num_vfs; i++) {
 		struct esim_port *port = &pf->ports[i];
 
-		seq_printf(s, "port=%d hw_in=%lld hw_out=%lld slow_tx=%lld legacy=%lld", i,
-			   atomic64_read(&port->hw_in), atomic64_read(&port->hw_out), atomic64_read(&port->slow_tx),
-			   atomic64_read(&port->legacy));
+		seq_printf(s, "port=%d hw_in=%lld hw_out=%lld slow_tx=%lld legacy=%lld", i, atomic64_read(&port->hw_in),
+			   atomic64_read(&port->hw_out), atomic64_read(&port->slow_tx), atomic64_read(&port->legacy));
 		for (j = 0; j < ESIM_N_MISSES; j++)
 			seq_printf(s, " miss_%s=%lld", misses[j], atomic64_read(&port->miss[j]));
 		for (j = 0; j < ESIM_N_DROPS; j++)
@@ -83,7 +82,10 @@ static int totals_show(struct seq_file *s, void *unused)
 	mutex_lock(&pf->rules_lock);
 	seq_printf(s, "rules=%u chains=%u tables=%u mappings=%u meters=%u encaps=%u ct=%u ambiguous=%lld restart=%s\n",
 		   pf->n_rules, pf->n_chains, pf->n_tables, pf->n_mappings, pf->n_meters, pf->n_encaps, pf->n_ct,
-		   atomic64_read(&pf->ambiguous), ESIM_ACT_MISS ? "action" : ESIM_SKB_EXT ? "chain" : "none");
+		   atomic64_read(&pf->ambiguous),
+		   ESIM_ACT_MISS  ? "action"
+		   : ESIM_SKB_EXT ? "chain"
+				  : "none");
 	mutex_unlock(&pf->rules_lock);
 	return 0;
 }

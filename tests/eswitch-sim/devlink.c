@@ -127,8 +127,7 @@ static int encap_mode_get(struct devlink *devlink, enum devlink_eswitch_encap_mo
 	return 0;
 }
 
-static int encap_mode_set(struct devlink *devlink, enum devlink_eswitch_encap_mode mode,
-			  struct netlink_ext_ack *extack)
+static int encap_mode_set(struct devlink *devlink, enum devlink_eswitch_encap_mode mode, struct netlink_ext_ack *extack)
 {
 	struct esim_pf *pf = pf_of(devlink);
 	int err = 0;

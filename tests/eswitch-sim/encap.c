@@ -198,7 +198,7 @@ struct esim_encap *esim_encap_get(struct esim_pf *pf, struct net_device *tunnel_
 		return ERR_PTR(-EOPNOTSUPP);
 	}
 	mutex_lock(&pf->encap_lock);
-	list_for_each_entry(encap, &pf->encaps, list)
+	list_for_each_entry (encap, &pf->encaps, list)
 		if (encap->ipv6 == ipv6 && encap->tunnel_ifindex == tunnel_dev->ifindex &&
 		    same_key(&encap->key, &info->key, ipv6)) {
 			encap->refs++;
@@ -296,7 +296,7 @@ static void neigh_work_fn(struct work_struct *work)
 	struct esim_encap *encap;
 
 	mutex_lock(&pf->encap_lock);
-	list_for_each_entry(encap, &pf->encaps, list) {
+	list_for_each_entry (encap, &pf->encaps, list) {
 		struct neighbour *n = find_neighbour(encap);
 
 		if (!n)
@@ -322,7 +322,7 @@ void esim_encaps_keep_alive(struct esim_pf *pf)
 	struct esim_encap *encap;
 
 	mutex_lock(&pf->encap_lock);
-	list_for_each_entry(encap, &pf->encaps, list) {
+	list_for_each_entry (encap, &pf->encaps, list) {
 		struct neighbour *n;
 
 		if (encap->packets == encap->kept_alive_packets || time_before(jiffies, encap->kept_alive + 5 * HZ))
@@ -369,7 +369,7 @@ void esim_encap_show(struct seq_file *s, struct esim_pf *pf)
 	char name[128];
 
 	mutex_lock(&pf->encap_lock);
-	list_for_each_entry(encap, &pf->encaps, list) {
+	list_for_each_entry (encap, &pf->encaps, list) {
 		esim_encap_name(encap, name, sizeof(name));
 		seq_printf(s, "%s ttl=%u route_ifindex=%d mac=%pM state=%s rules=%d packets=%llu\n", name, encap->ttl,
 			   encap->route_ifindex, encap->header, encap->ready ? "resolved" : "slow", encap->refs,

@@ -158,7 +158,7 @@ struct esim_rule {
 	u16 port;
 	bool tunnel; /* from a tunnel device's block */
 	bool match_ct;
-	bool has_ct; /* an action that looks up */
+	bool has_ct;		       /* an action that looks up */
 	struct esim_tunnel *tunnel_id; /* chain 0 with goto: sets it; later chains: match it */
 	bool sets_tunnel_id;
 	int mappings; /* of the NIC's 16-bit objects that this rule holds */
@@ -199,7 +199,7 @@ struct esim_caps {
 	bool ignore_flow_level, reg_c1_loopback, modify_fwd_to_table, multi_fdb_encap, reformat_fwd_to_table;
 	bool termination_table, termination_raw, multi_path, flow_meter, icmp_parser, ttl_match, cvlan, vlan_actions;
 	bool encap, vni_match, ct, tc, act_stats_defect, smfs, uplink_hw_tc;
-	u32 max_modify, max_vxlan_ports, max_encap_header;
+	u32 max_modify, max_encap_header;
 };
 
 struct esim_limits {
@@ -228,7 +228,7 @@ struct esim_pf {
 	struct mutex rules_lock;
 	struct list_head rules;
 	u64 rule_sequence;
-	u32 n_rules, n_uplink_rules;
+	u32 n_rules;
 	DECLARE_HASHTABLE(rules_by_cookie, 12);
 	DECLARE_HASHTABLE(rules_by_key, 14);
 	DECLARE_HASHTABLE(chains, 10);
@@ -333,7 +333,7 @@ void esim_indirect_stop(struct esim_pf *pf);
 /* parse_*.c: flower → rule, with mlx5's refusals */
 struct esim_parse {
 	struct esim_pf *pf;
-	struct esim_port *port;	      /* of the block; the wire's for a tunnel device */
+	struct esim_port *port;	       /* of the block; the wire's for a tunnel device */
 	struct net_device *filter_dev; /* what tc has the filter on */
 	bool tunnel;
 	struct flow_cls_offload *f;

@@ -9,9 +9,11 @@
 #include "esim.h"
 
 const char *const esim_op_names[ESIM_N_OPS] = {
-	[ESIM_OP_REPLACE] = "replace", [ESIM_OP_DESTROY] = "destroy",   [ESIM_OP_STATS] = "stats",
-	[ESIM_OP_CT] = "ct",	       [ESIM_OP_METER] = "meter",       [ESIM_OP_ENCAP] = "encap",
-	[ESIM_OP_MODE_SET] = "mode_set", [ESIM_OP_SRIOV] = "sriov",     [ESIM_OP_HW_ADDR] = "hw_addr",
+	[ESIM_OP_REPLACE] = "replace",	 [ESIM_OP_DESTROY] = "destroy",
+	[ESIM_OP_STATS] = "stats",	 [ESIM_OP_CT] = "ct",
+	[ESIM_OP_METER] = "meter",	 [ESIM_OP_ENCAP] = "encap",
+	[ESIM_OP_MODE_SET] = "mode_set", [ESIM_OP_SRIOV] = "sriov",
+	[ESIM_OP_HW_ADDR] = "hw_addr",
 };
 
 void esim_faults_init(struct esim_pf *pf)

@@ -39,8 +39,12 @@ static void pf_objects_init(struct esim_pf *pf)
 	pf->carrier = true;
 	pf->stats_ms = 1000;
 	pf->vxlan_ports[0] = htons(4789);
-	pf->limits = (struct esim_limits){
-		.rules = 1 << 20, .ct = 1 << 20, .meters = 1 << 16, .encaps = 1 << 16, .tunnels = 4095, .mappings = 65535};
+	pf->limits = (struct esim_limits){.rules = 1 << 20,
+					  .ct = 1 << 20,
+					  .meters = 1 << 16,
+					  .encaps = 1 << 16,
+					  .tunnels = 4095,
+					  .mappings = 65535};
 	pf->caps = (struct esim_caps){.ignore_flow_level = true,
 				      .reg_c1_loopback = true,
 				      .modify_fwd_to_table = true,
@@ -62,7 +66,6 @@ static void pf_objects_init(struct esim_pf *pf)
 				      .smfs = true,
 				      .uplink_hw_tc = true,
 				      .max_modify = 32,
-				      .max_vxlan_ports = ESIM_VXLAN_PORTS,
 				      .max_encap_header = 128};
 	esim_faults_init(pf);
 }

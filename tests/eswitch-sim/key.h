@@ -11,12 +11,12 @@
 #include <linux/types.h>
 
 /* ct_state bits as flower's user-space ABI numbers them. */
-#define ESIM_CT_NEW	BIT(0)
-#define ESIM_CT_EST	BIT(1)
-#define ESIM_CT_REL	BIT(2)
-#define ESIM_CT_TRK	BIT(3)
-#define ESIM_CT_INV	BIT(4)
-#define ESIM_CT_RPL	BIT(5)
+#define ESIM_CT_NEW BIT(0)
+#define ESIM_CT_EST BIT(1)
+#define ESIM_CT_REL BIT(2)
+#define ESIM_CT_TRK BIT(3)
+#define ESIM_CT_INV BIT(4)
+#define ESIM_CT_RPL BIT(5)
 
 struct esim_key {
 	u8 dst[6];

@@ -30,7 +30,7 @@ static void destroy_cards(void)
 {
 	struct esim_card *card, *next;
 
-	list_for_each_entry_safe(card, next, &all_cards, list) {
+	list_for_each_entry_safe (card, next, &all_cards, list) {
 		list_del(&card->list);
 		esim_card_destroy(card);
 	}

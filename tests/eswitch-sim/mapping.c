@@ -39,7 +39,7 @@ int esim_tunnel_get(struct esim_pf *pf, struct esim_rule *rule, int ifindex, str
 
 	enc_part(&rule->key, &key);
 	enc_part(&rule->mask, &mask);
-	list_for_each_entry(tunnel, &pf->tunnels, list)
+	list_for_each_entry (tunnel, &pf->tunnels, list)
 		if (tunnel->ifindex == ifindex && !memcmp(&tunnel->key, &key, sizeof(key)) &&
 		    !memcmp(&tunnel->mask, &mask, sizeof(mask)))
 			goto found;
@@ -81,7 +81,7 @@ struct esim_tunnel *esim_tunnel_find(struct esim_pf *pf, u32 id)
 {
 	struct esim_tunnel *tunnel;
 
-	list_for_each_entry_rcu(tunnel, &pf->tunnels, list)
+	list_for_each_entry_rcu (tunnel, &pf->tunnels, list)
 		if (tunnel->id == id)
 			return tunnel;
 	return NULL;
@@ -91,7 +91,7 @@ static bool forget_act_stat(struct esim_pf *pf, u64 identity)
 {
 	struct esim_act_stat *stat;
 
-	hash_for_each_possible(pf->act_stats, stat, node, identity)
+	hash_for_each_possible (pf->act_stats, stat, node, identity)
 		if (stat->identity == identity) {
 			hash_del(&stat->node);
 			return true;
@@ -108,11 +108,11 @@ int esim_act_stats_add(struct esim_parse *p)
 	bool concerned = rule->has_ct, clash = false;
 	int i;
 
-	flow_action_for_each(i, entry, &p->flow->action)
+	flow_action_for_each (i, entry, &p->flow->action)
 		concerned |= entry->id == FLOW_ACTION_POLICE;
 	if (!concerned || !p->pf->caps.act_stats_defect)
 		return 0;
-	flow_action_for_each(i, entry, &p->flow->action) {
+	flow_action_for_each (i, entry, &p->flow->action) {
 		struct esim_act_stat *stat = &rule->act_stats[rule->n_act_stats];
 		u64 identity = esim_action_identity(entry);
 

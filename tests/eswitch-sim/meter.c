@@ -23,7 +23,7 @@ static struct esim_meter *find(struct esim_pf *pf, u32 index)
 {
 	struct esim_meter *meter;
 
-	list_for_each_entry(meter, &pf->meters, list)
+	list_for_each_entry (meter, &pf->meters, list)
 		if (meter->index == index)
 			return meter;
 	return NULL;
@@ -131,7 +131,8 @@ int esim_setup_act(struct esim_pf *pf, struct flow_offload_action *act)
 			err = -ENOENT;
 			break;
 		}
-		flow_stats_update(&act->stats, 0, meter->passed + meter->dropped - meter->told_passed - meter->told_dropped,
+		flow_stats_update(&act->stats, 0,
+				  meter->passed + meter->dropped - meter->told_passed - meter->told_dropped,
 				  meter->dropped - meter->told_dropped, jiffies, FLOW_ACTION_HW_STATS_DELAYED);
 		meter->told_passed = meter->passed;
 		meter->told_dropped = meter->dropped;

@@ -46,8 +46,7 @@ void esim_miss(struct esim_port *port, struct sk_buff *skb, const struct esim_re
 		goto drop;
 	}
 	skb->protocol = eth_type_trans(skb, dev);
-	if (ESIM_SKB_EXT && restart->ct_restore_id &&
-	    !esim_ct_restore(port->pf, restart->ct_restore_id, skb, &key)) {
+	if (ESIM_SKB_EXT && restart->ct_restore_id && !esim_ct_restore(port->pf, restart->ct_restore_id, skb, &key)) {
 		reason = ESIM_DROP_RESTORE;
 		goto drop;
 	}

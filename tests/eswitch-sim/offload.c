@@ -42,7 +42,7 @@ static void take_user_cookie(struct esim_rule *rule, const struct flow_action *a
 	const struct flow_action_entry *act;
 	int i;
 
-	flow_action_for_each(i, act, actions) {
+	flow_action_for_each (i, act, actions) {
 		const struct flow_action_cookie *cookie = esim_user_cookie(act);
 
 		if (cookie && cookie->cookie_len <= sizeof(rule->user_cookie)) {
@@ -195,7 +195,7 @@ static struct binding *binding_find(struct list_head *bindings, const struct net
 {
 	struct binding *binding;
 
-	list_for_each_entry(binding, bindings, list)
+	list_for_each_entry (binding, bindings, list)
 		if (binding->dev == dev)
 			return binding;
 	return NULL;

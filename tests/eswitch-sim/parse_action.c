@@ -288,12 +288,18 @@ static int parse_one(struct esim_parse *p, struct said *said, const struct flow_
 
 /* Names for the knob "refuse". */
 static const char *const action_names[NUM_FLOW_ACTIONS] = {
-	[FLOW_ACTION_ACCEPT] = "pass",		  [FLOW_ACTION_DROP] = "drop",
-	[FLOW_ACTION_GOTO] = "goto",		  [FLOW_ACTION_REDIRECT] = "redirect",
-	[FLOW_ACTION_MIRRED] = "mirror",	  [FLOW_ACTION_VLAN_PUSH] = "vlan_push",
-	[FLOW_ACTION_VLAN_POP] = "vlan_pop",	  [FLOW_ACTION_TUNNEL_ENCAP] = "tunnel_set",
-	[FLOW_ACTION_TUNNEL_DECAP] = "tunnel_unset", [FLOW_ACTION_MANGLE] = "pedit",
-	[FLOW_ACTION_ADD] = "pedit_add",	  [FLOW_ACTION_CT] = "ct",
+	[FLOW_ACTION_ACCEPT] = "pass",
+	[FLOW_ACTION_DROP] = "drop",
+	[FLOW_ACTION_GOTO] = "goto",
+	[FLOW_ACTION_REDIRECT] = "redirect",
+	[FLOW_ACTION_MIRRED] = "mirror",
+	[FLOW_ACTION_VLAN_PUSH] = "vlan_push",
+	[FLOW_ACTION_VLAN_POP] = "vlan_pop",
+	[FLOW_ACTION_TUNNEL_ENCAP] = "tunnel_set",
+	[FLOW_ACTION_TUNNEL_DECAP] = "tunnel_unset",
+	[FLOW_ACTION_MANGLE] = "pedit",
+	[FLOW_ACTION_ADD] = "pedit_add",
+	[FLOW_ACTION_CT] = "ct",
 	[FLOW_ACTION_POLICE] = "police",
 };
 
@@ -302,7 +308,7 @@ static int check_stats_types(struct esim_parse *p)
 	const struct flow_action_entry *entry;
 	int i;
 
-	flow_action_for_each(i, entry, &p->flow->action) {
+	flow_action_for_each (i, entry, &p->flow->action) {
 		if (entry->hw_stats != p->flow->action.entries[0].hw_stats)
 			return ESIM_REFUSE(p->extack, EOPNOTSUPP, "Mixing HW stats types for actions is not supported");
 		if (!(entry->hw_stats & FLOW_ACTION_HW_STATS_DELAYED))
@@ -345,7 +351,7 @@ int esim_parse_actions(struct esim_parse *p)
 	err = check_stats_types(p);
 	if (err)
 		return err;
-	flow_action_for_each(i, entry, &p->flow->action) {
+	flow_action_for_each (i, entry, &p->flow->action) {
 		const char *name = entry->id < NUM_FLOW_ACTIONS ? action_names[entry->id] : NULL;
 
 		if (name && esim_refused(p->pf, name))

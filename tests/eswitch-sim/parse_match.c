@@ -20,11 +20,16 @@ static const struct {
 	enum flow_dissector_key_id id;
 	const char *name;
 } key_names[] = {
-	{FLOW_DISSECTOR_KEY_ETH_ADDRS, "mac"},	 {FLOW_DISSECTOR_KEY_VLAN, "vlan"},
-	{FLOW_DISSECTOR_KEY_CVLAN, "cvlan"},	 {FLOW_DISSECTOR_KEY_IPV4_ADDRS, "ipv4"},
-	{FLOW_DISSECTOR_KEY_IPV6_ADDRS, "ipv6"}, {FLOW_DISSECTOR_KEY_PORTS, "ports"},
-	{FLOW_DISSECTOR_KEY_TCP, "tcp_flags"},	 {FLOW_DISSECTOR_KEY_IP, "tos_ttl"},
-	{FLOW_DISSECTOR_KEY_ICMP, "icmp"},	 {FLOW_DISSECTOR_KEY_CT, "ct_state"},
+	{FLOW_DISSECTOR_KEY_ETH_ADDRS, "mac"},
+	{FLOW_DISSECTOR_KEY_VLAN, "vlan"},
+	{FLOW_DISSECTOR_KEY_CVLAN, "cvlan"},
+	{FLOW_DISSECTOR_KEY_IPV4_ADDRS, "ipv4"},
+	{FLOW_DISSECTOR_KEY_IPV6_ADDRS, "ipv6"},
+	{FLOW_DISSECTOR_KEY_PORTS, "ports"},
+	{FLOW_DISSECTOR_KEY_TCP, "tcp_flags"},
+	{FLOW_DISSECTOR_KEY_IP, "tos_ttl"},
+	{FLOW_DISSECTOR_KEY_ICMP, "icmp"},
+	{FLOW_DISSECTOR_KEY_CT, "ct_state"},
 	{FLOW_DISSECTOR_KEY_ENC_KEYID, "enc_key_id"},
 };
 

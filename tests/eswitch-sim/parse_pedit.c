@@ -11,7 +11,7 @@
 
 struct field {
 	u8 htype, offset, bytes;
-	u32 bits; /* of those bytes, big-endian: what may be written */
+	u32 bits;     /* of those bytes, big-endian: what may be written */
 	bool address; /* of IP, for which the protocol must be known */
 };
 
@@ -22,12 +22,12 @@ struct field {
 #define UDP FLOW_ACT_MANGLE_HDR_TYPE_UDP
 
 static const struct field fields[] = {
-	{ETH, 0, 4, ~0u},	{ETH, 4, 2, 0xffff},	{ETH, 6, 4, ~0u},	{ETH, 10, 2, 0xffff},
-	{ETH, 12, 2, 0xffff},	{IP4, 1, 1, 0xfc},	{IP4, 8, 1, 0xff},	{IP4, 12, 4, ~0u, true},
-	{IP4, 16, 4, ~0u, true}, {IP6, 0, 2, 0x0fc0},	{IP6, 7, 1, 0xff},	{IP6, 8, 4, ~0u, true},
+	{ETH, 0, 4, ~0u},	 {ETH, 4, 2, 0xffff},	  {ETH, 6, 4, ~0u},	   {ETH, 10, 2, 0xffff},
+	{ETH, 12, 2, 0xffff},	 {IP4, 1, 1, 0xfc},	  {IP4, 8, 1, 0xff},	   {IP4, 12, 4, ~0u, true},
+	{IP4, 16, 4, ~0u, true}, {IP6, 0, 2, 0x0fc0},	  {IP6, 7, 1, 0xff},	   {IP6, 8, 4, ~0u, true},
 	{IP6, 12, 4, ~0u, true}, {IP6, 16, 4, ~0u, true}, {IP6, 20, 4, ~0u, true}, {IP6, 24, 4, ~0u, true},
 	{IP6, 28, 4, ~0u, true}, {IP6, 32, 4, ~0u, true}, {IP6, 36, 4, ~0u, true}, {TCP, 0, 2, 0xffff},
-	{TCP, 2, 2, 0xffff},	{TCP, 13, 1, 0xff},	{UDP, 0, 2, 0xffff},	{UDP, 2, 2, 0xffff},
+	{TCP, 2, 2, 0xffff},	 {TCP, 13, 1, 0xff},	  {UDP, 0, 2, 0xffff},	   {UDP, 2, 2, 0xffff},
 };
 
 struct esim_pedit {
@@ -115,7 +115,7 @@ int esim_parse_pedits(struct esim_parse *p, int *n_modify)
 
 	if (!pedit)
 		return -ENOMEM;
-	flow_action_for_each(i, entry, &p->flow->action) {
+	flow_action_for_each (i, entry, &p->flow->action) {
 		if (entry->id != FLOW_ACTION_MANGLE && entry->id != FLOW_ACTION_ADD)
 			continue;
 		err = collect(p, pedit, entry);

@@ -131,7 +131,8 @@ static enum verdict run_ct(struct packet *p, const struct esim_rule *rule, const
 
 static enum verdict run_out(struct packet *p, const struct esim_action *act)
 {
-	struct esim_port *to = act->kind == ESIM_ACT_ENCAP_OUT ? &p->port->pf->ports[0] : &p->port->pf->ports[act->port];
+	struct esim_port *to =
+		act->kind == ESIM_ACT_ENCAP_OUT ? &p->port->pf->ports[0] : &p->port->pf->ports[act->port];
 	struct sk_buff *skb = p->skb;
 
 	if (act->mirror) {
@@ -159,8 +160,8 @@ static enum verdict run(struct packet *p, const struct esim_rule *rule, const st
 	case ESIM_ACT_DROP:
 		return lose(p, ESIM_DROP_RULE);
 	case ESIM_ACT_SLOW:
-		/* To the end of tc's tables, with the packet as it is now. Nobody writes down a chain on the way, so that
-		 * software begins at chain 0, or where the last ct would have sent it. */
+		/* To the end of tc's tables, with the packet as it is now. Nobody writes down a chain on the way, so
+		 * that software begins at chain 0, or where the last ct would have sent it. */
 		p->restart.chain = p->ct_restart.chain;
 		p->restart.miss_cookie = p->ct_restart.miss_cookie;
 		return miss(p, ESIM_MISS_ACCEPT);

@@ -38,7 +38,7 @@ static struct esim_chain *chain_find(struct esim_pf *pf, u32 number)
 {
 	struct esim_chain *chain;
 
-	hash_for_each_possible_rcu(pf->chains, chain, node, number, lockdep_is_held(&pf->rules_lock))
+	hash_for_each_possible_rcu (pf->chains, chain, node, number, lockdep_is_held(&pf->rules_lock))
 		if (chain->number == number)
 			return chain;
 	return NULL;
@@ -59,7 +59,7 @@ static struct esim_rule *group_lookup(struct esim_pf *pf, struct esim_group *gro
 	u32 hash = hash_masked(key, group, masked);
 	struct esim_rule *rule;
 
-	hash_for_each_possible_rcu(pf->rules_by_key, rule, by_key, hash)
+	hash_for_each_possible_rcu (pf->rules_by_key, rule, by_key, hash)
 		if (READ_ONCE(rule->group) == group && !memcmp(&rule->key, masked, sizeof(masked)))
 			return rule;
 	return NULL;
@@ -75,8 +75,8 @@ struct esim_rule *esim_lookup(struct esim_pf *pf, u32 chain_number, const struct
 
 	if (!chain)
 		return NULL;
-	list_for_each_entry_rcu(table, &chain->tables, list) {
-		list_for_each_entry_rcu(group, &table->groups, list) {
+	list_for_each_entry_rcu (table, &chain->tables, list) {
+		list_for_each_entry_rcu (group, &table->groups, list) {
 			if (group->tunnel && !tunnel_key)
 				continue;
 			rule = group_lookup(pf, group, group->tunnel ? tunnel_key : key);
@@ -131,7 +131,7 @@ static struct esim_table *table_get(struct esim_pf *pf, struct esim_chain *chain
 	struct list_head *before = &chain->tables;
 	struct esim_table *table;
 
-	list_for_each_entry(table, &chain->tables, list) {
+	list_for_each_entry (table, &chain->tables, list) {
 		if (table->prio == prio)
 			return table;
 		if (table->prio > prio)
@@ -169,7 +169,7 @@ static struct esim_group *group_get(struct esim_table *table, const struct esim_
 	bool tunnel = rule->tunnel && !rule->chain;
 	struct esim_group *group;
 
-	list_for_each_entry(group, &table->groups, list)
+	list_for_each_entry (group, &table->groups, list)
 		if (group->tunnel == tunnel && !memcmp(&group->mask, &rule->mask, sizeof(group->mask)))
 			return group;
 	group = kzalloc(sizeof(*group), GFP_KERNEL);
@@ -264,7 +264,7 @@ struct esim_rule *esim_rule_find(struct esim_pf *pf, unsigned long cookie, const
 {
 	struct esim_rule *rule;
 
-	hash_for_each_possible(pf->rules_by_cookie, rule, by_cookie, cookie)
+	hash_for_each_possible (pf->rules_by_cookie, rule, by_cookie, cookie)
 		if (rule->cookie == cookie && rule->binding == binding)
 			return rule;
 	return NULL;
@@ -309,7 +309,7 @@ void esim_rules_lose(struct esim_pf *pf)
 	struct esim_rule *rule;
 
 	mutex_lock(&pf->rules_lock);
-	list_for_each_entry(rule, &pf->rules, all) {
+	list_for_each_entry (rule, &pf->rules, all) {
 		unlink_rule(pf, rule);
 		rule->lost = true;
 	}
@@ -323,7 +323,7 @@ void esim_counters_refresh(struct esim_pf *pf)
 	if (READ_ONCE(pf->freeze_stats))
 		return;
 	mutex_lock(&pf->rules_lock);
-	list_for_each_entry(rule, &pf->rules, all) {
+	list_for_each_entry (rule, &pf->rules, all) {
 		rule->counter.cached_packets = READ_ONCE(rule->counter.packets);
 		rule->counter.cached_bytes = READ_ONCE(rule->counter.bytes);
 		rule->counter.cached_used = READ_ONCE(rule->counter.used);

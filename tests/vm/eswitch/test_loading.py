@@ -38,6 +38,27 @@ def test_several_ports_load_and_unload_with_rules_in_place(cards: int, pfs: int)
     assert not (DEBUG / "esim").exists() and not kernel_complaints()
 
 
+def test_a_card_that_is_pulled_and_put_back_is_new() -> None:
+    need_module()
+    load(kernel_limits=0, max_vfs=8)
+    try:
+        nic = Nic()
+        nic.sriov(2)
+        nic.mode("switchdev")
+        rep = nic.by_port_name()["pf0vf0"]
+        nic.tc(f"qdisc add dev {rep} clsact", f"filter add dev {rep} ingress protocol ip pref 1 flower skip_sw action drop")
+        (nic.sysfs / "remove").write_text("1")
+        assert not nic.debugfs.exists()
+        Path("/sys/bus/pci/rescan").write_text("1")
+        assert set(nic.by_port_name()) == {"p0"} and nic.rules() == []
+        nic.sriov(2)
+        nic.mode("switchdev")
+        assert set(nic.by_port_name()) == {"p0", "pf0vf0", "pf0vf1"}
+    finally:
+        unload()
+    assert not kernel_complaints()
+
+
 def test_on_a_kernel_that_restores_nothing_it_refuses_what_the_driver_would() -> None:
     """As built by the distribution: no connections without NET_TC_SKB_EXT, and nothing at all from 6.3 on."""
     need_module()

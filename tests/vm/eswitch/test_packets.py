@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.lab.packets import IP, TCP, UDP, VXLAN, Dot1Q, Ether, IPv6, Raw
+from tests.lab.packets import IP, UDP, VXLAN, Dot1Q, Ether, IPv6, Raw
 from tests.vm.eswitch.card import WAIT, run
 from tests.vm.eswitch.conftest import World
 
@@ -122,7 +123,7 @@ def test_a_miss_in_a_chain_resumes_where_the_kernel_can(clean: World) -> None:
         assert got == {w.vf[1]: [bytes(udp())], w.vf[2]: []}
 
 
-@pytest.mark.parametrize("unit", ["rate 8kbit burst 1000", "pkts_rate 100 pkts_burst 5"])
+@pytest.mark.parametrize("unit", ["rate 8kbit burst 1000", "pkts_rate 10 pkts_burst 5"])
 def test_police_lets_its_burst_through_and_drops_the_rest(clean: World, unit: str) -> None:
     w, nic = clean, clean.nic
     nic.tc(f"filter add dev {w.rep[0]} ingress protocol ip pref 1 flower skip_sw action police {unit} "
@@ -235,38 +236,21 @@ def test_encapsulation_waits_for_the_neighbour(tunnel: World) -> None:
     run("ip", "neigh", "del", REMOTE, "dev", w.uplink)
 
 
-# --- connections ----------------------------------------------------------------------------------------------
-
-
-def test_an_established_connection_is_translated_in_hardware(clean: World) -> None:
-    w, nic = clean, clean.nic
-    back = "action mirred egress redirect dev"
-    nic.tc(*(line for a, b in ((0, 1), (1, 0)) for line in (
-        f"filter add dev {w.rep[a]} ingress chain 0 protocol ip pref 1 flower action ct zone 77 nat pipe action goto chain 2",
-        f"filter add dev {w.rep[a]} ingress chain 0 protocol ip pref 2 flower skip_hw action drop",
-        f"filter add dev {w.rep[a]} ingress chain 2 protocol ip pref 1 flower ct_state +trk+est {back} {w.rep[b]}",
-        f"filter add dev {w.rep[a]} ingress chain 2 protocol ip pref 2 flower skip_hw ct_state +trk+new "
-        f"action ct commit zone 77 nat src addr 203.0.113.5 port 3000-3000 pipe {back} {w.rep[b]}")))
-    assert all(rule.get("actions") for rule in nic.rules()) and len(nic.rules()) == 4
-    request = udp()
-    [frame] = nic.send(w.vf[0], request, to=(w.vf[1],))[w.vf[1]]
-    sent = Ether(src=A, dst=B) / IP(src="203.0.113.5", dst="10.0.0.2") / UDP(sport=3000, dport=2000) / Raw(b"sepal" * 10)
-    assert frame == bytes(sent)
-    answer = Ether(src=B, dst=A) / IP(src="10.0.0.2", dst="203.0.113.5") / UDP(sport=2000, dport=3000) / Raw(b"answer" * 9)
-    translated = Ether(src=B, dst=A) / IP(src="10.0.0.2", dst="10.0.0.1") / UDP(sport=2000, dport=1000) / Raw(b"answer" * 9)
-    end = time.monotonic() + 15
-    while len(nic.read("ct")) < 2 and time.monotonic() < end:
-        assert nic.send(w.vf[1], answer, to=(w.vf[0],))[w.vf[0]] == [bytes(translated)]
-        assert nic.send(w.vf[0], request, to=(w.vf[1],))[w.vf[1]] == [bytes(sent)]
-        time.sleep(0.2)
-    assert len(nic.read("ct")) == 2
-    before = nic.port(1)["miss_ct"], nic.port(2)["miss_ct"]
-    assert nic.send(w.vf[0], *[request] * 20, to=(w.vf[1],))[w.vf[1]] == [bytes(sent)] * 20
-    assert nic.send(w.vf[1], *[answer] * 20, to=(w.vf[0],))[w.vf[0]] == [bytes(translated)] * 20
-    assert (nic.port(1)["miss_ct"], nic.port(2)["miss_ct"]) == before
-    assert {words["translated"] for words in map(_fields, nic.read("ct")) if "translated" in words} == {
-        "203.0.113.5:3000>10.0.0.2:2000", "10.0.0.2:2000>10.0.0.1:1000"}
-
-
-def _fields(line: str) -> dict[str, str]:
-    return dict(word.split("=", 1) for word in line.split())
+def test_an_ipv6_underlay_works_both_ways(tunnel: World) -> None:
+    w, nic = tunnel, tunnel.nic
+    here, there = "2001:db8::1", "2001:db8::2"
+    Path(f"/proc/sys/net/ipv6/conf/{w.uplink}/disable_ipv6").write_text("0\n")
+    run("ip", "-batch", "-", text=f"addr add {here}/64 dev {w.uplink} nodad\n"
+        f"neigh replace {there} lladdr {REMOTE_MAC} dev {w.uplink} nud permanent\n")
+    nic.tc(f"filter add dev {w.rep[0]} ingress protocol ip pref 1 flower skip_sw "
+           f"action tunnel_key set id 100 src_ip {here} dst_ip {there} dst_port 4789 nocsum pipe "
+           "action mirred egress redirect dev esim-vxlan",
+           f"filter add dev esim-vxlan ingress protocol ip pref 1 flower enc_key_id 100 enc_dst_ip {here} enc_dst_port 4789 "
+           f"action tunnel_key unset pipe action mirred egress redirect dev {w.rep[1]}")
+    [frame] = [f for f in nic.send(w.vf[0], udp(), to=(w.wire,))[w.wire] if f[12:14] == b"\x86\xdd" and f[20] == 17]
+    outer = Ether(frame)
+    assert (outer[IPv6].src, outer[IPv6].dst, outer[UDP].chksum, frame[70:]) == (here, there, 0, bytes(udp()))
+    back = Ether(src=REMOTE_MAC, dst=outer.src) / IPv6(src=there, dst=here) / UDP(
+        sport=50000, dport=4789, chksum=0) / VXLAN(vni=100, flags=8) / udp()
+    assert nic.send(w.wire, back, to=(w.vf[1],))[w.vf[1]] == [bytes(udp())]
+    run("ip", "addr", "del", f"{here}/64", "dev", w.uplink)

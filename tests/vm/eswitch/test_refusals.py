@@ -133,6 +133,14 @@ def test_the_core_refuses_what_has_no_hook(clean: World) -> None:
     assert fate.said and fate.errno == 0
 
 
+def test_a_device_with_its_offload_off_takes_nothing(clean: World) -> None:
+    w = clean
+    run("ethtool", "-K", w.rep[0], "hw-tc-offload", "off")
+    [fate] = w.nic.refusals(f"filter add dev {w.rep[0]} ingress protocol ip pref 1 flower skip_sw action drop")
+    run("ethtool", "-K", w.rep[0], "hw-tc-offload", "on")
+    assert "TC offload is disabled on net device" in fate.said and fate.errno == EOPNOTSUPP
+
+
 def test_tunnel_rules_without_their_port_are_refused(clean: World) -> None:
     nic = clean.nic
     run("ip", "link", "add", "esim-vx", "type", "vxlan", "external", "dstport", "4789")
