@@ -29,7 +29,8 @@ std::string removed_object(const Filter& filter) {
   const auto group = tc::parse_chain(filter.rule.id.chain).group;
   for (const tc::Key key : {tc::Key::dst_ip4, tc::Key::dst_ip6}) {
     const tc::KeyMatch* match = filter.rule.spec.match.find(key);
-    if (match == nullptr || filter.rule.id.chain == 0 || (group != tc::Group::encap && group != tc::Group::fresh)) continue;
+    if (match == nullptr || filter.rule.id.chain == 0 || (group != tc::Group::encap && group != tc::Group::fresh))
+      continue;
     IpAddr address;
     address.family = key == tc::Key::dst_ip4 ? Family::ipv4 : Family::ipv6;
     address.bytes = match->value;
@@ -37,7 +38,8 @@ std::string removed_object(const Filter& filter) {
     for (uint8_t byte : match->mask) length += static_cast<unsigned>(__builtin_popcount(byte));
     return "route " + IpPrefix::make(address, length).to_string();
   }
-  if (const tc::KeyMatch* mac = filter.rule.spec.match.find(tc::Key::dst_mac); mac != nullptr && group == tc::Group::egress) {
+  if (const tc::KeyMatch* mac = filter.rule.spec.match.find(tc::Key::dst_mac);
+      mac != nullptr && group == tc::Group::egress) {
     MacAddr address;
     std::copy_n(mac->value.begin(), address.bytes.size(), address.bytes.begin());
     return "delivery to " + address.to_string();
@@ -138,6 +140,8 @@ std::string to_string(const Change& change) {
          count_text(change.blocks, "block");
 }
 
-std::string to_line(const Names& names, const Change& change) { return names.tenant(change.vni) + ": " + to_string(change); }
+std::string to_line(const Names& names, const Change& change) {
+  return names.tenant(change.vni) + ": " + to_string(change);
+}
 
 }  // namespace sepal::agent

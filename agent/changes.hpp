@@ -16,7 +16,7 @@ struct Change {
   Vni vni;             // 0: the host's
   std::string object;  // "port web-0", "route 10.0.0.2/32 via 192.0.2.2", "group 2"
   size_t rules = 0;
-  size_t blocks = 0;   // devices they stand on
+  size_t blocks = 0;  // devices they stand on
   auto operator<=>(const Change&) const = default;
 };
 

@@ -44,7 +44,8 @@ tc::Cookie mark_cookie(const tc::Rule& mark, uint16_t instance) {
 
 Result<void> send_one(netlink::Transport& route, netlink::Bytes request) {
   Result<void> result;
-  auto transacted = route.transact(request, [&result](size_t /*i*/, const netlink::Answer& answer) { result = answer; });
+  auto transacted =
+      route.transact(request, [&result](size_t /*i*/, const netlink::Answer& answer) { result = answer; });
   return transacted ? result : transacted;
 }
 
@@ -86,8 +87,8 @@ Result<bool> detach_clsact(Kernel& kernel, IfIndex device, uint16_t instance) {
   const tc::Cookie mark = mark_cookie(mark_rule(device), instance);
   auto egress = dump_egress(kernel.route, device);
   if (!egress) return Unexpected(egress.error());
-  const bool only_the_mark = egress->size() == 1 && egress->front().rule.id.chain == kClsactMarkChain &&
-                             egress->front().state.cookie == mark;
+  const bool only_the_mark =
+      egress->size() == 1 && egress->front().rule.id.chain == kClsactMarkChain && egress->front().state.cookie == mark;
   if (!only_the_mark) return false;
   auto ingress = dump_filters(kernel.route, device);
   if (!ingress) return Unexpected(ingress.error());

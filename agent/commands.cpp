@@ -26,7 +26,8 @@ std::optional<config::Config> read_or_complain(const Command& command) {
   }
   // Faults stand as "file:line:column: …", nothing before them, so that editors can jump there.
   for (const config::Fault& fault : read.error()) command.output.line(fault.to_string());
-  command.output.complain(command.directory + ": " + count_text(read.error().size(), "fault") + "; nothing was changed");
+  command.output.complain(command.directory + ": " + count_text(read.error().size(), "fault") +
+                          "; nothing was changed");
   return std::nullopt;
 }
 
@@ -39,9 +40,12 @@ std::optional<config::Config> read_for_names(const Command& command) {
 std::optional<Vni> tenant_given(const Command& command, const Names& names) {
   const std::string tenant = command.options.value("--tenant", "");
   if (const auto vni = names.vni_of(tenant)) return vni;
-  const bool number = !tenant.empty() && tenant.size() < 9 && tenant.find_first_not_of("0123456789") == std::string::npos;
+  const bool number =
+      !tenant.empty() && tenant.size() < 9 && tenant.find_first_not_of("0123456789") == std::string::npos;
   if (number) return Vni(static_cast<uint32_t>(std::stoul(tenant)));
-  complain(command, {Errc::not_found, 0, "no tenant '" + tenant + "' in " + command.directory + " (a VNI is understood, too)", {}});
+  complain(
+      command,
+      {Errc::not_found, 0, "no tenant '" + tenant + "' in " + command.directory + " (a VNI is understood, too)", {}});
   return std::nullopt;
 }
 

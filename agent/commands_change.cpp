@@ -75,12 +75,14 @@ std::vector<RuleLine> rule_lines(const Difference& difference, const std::vector
     if (step.kind == tc::Step::Kind::remove) {
       const tc::RuleId& id = difference.world.observed[step.rule].id;
       const auto found = now.find(id);
-      lines.push_back({'-', found == now.end() ? describe_place(names.device(id.device), id, "flower") : rule_text(found->second->rule, names)});
+      lines.push_back({'-', found == now.end() ? describe_place(names.device(id.device), id, "flower")
+                                               : rule_text(found->second->rule, names)});
       continue;
     }
     const tc::Rule& rule = difference.wanted.rules[step.rule].rule;
     if (step.kind == tc::Step::Kind::replace) {
-      if (const auto found = now.find(rule.id); found != now.end()) lines.push_back({'<', rule_text(found->second->rule, names)});
+      if (const auto found = now.find(rule.id); found != now.end())
+        lines.push_back({'<', rule_text(found->second->rule, names)});
     }
     lines.push_back({step.kind == tc::Step::Kind::add ? '+' : '~', rule_text(rule, names)});
   }
@@ -113,16 +115,26 @@ struct StepCounts {
 json plan_json(const Difference& difference, const std::vector<Change>& changes, const std::vector<RuleLine>& rules,
                bool with_rules, const Names& names) {
   const StepCounts counts(difference.steps);
-  json out{{"difference", difference.any()}, {"add", counts.add}, {"replace", counts.replace}, {"remove", counts.remove},
-           {"make", difference.to_make}, {"notes", difference.wanted.notes},
-           {"rules_wanted", difference.wanted.rules.size()}, {"changes", json::array()}, {"waiting", json::array()}};
+  json out{{"difference", difference.any()},
+           {"add", counts.add},
+           {"replace", counts.replace},
+           {"remove", counts.remove},
+           {"make", difference.to_make},
+           {"notes", difference.wanted.notes},
+           {"rules_wanted", difference.wanted.rules.size()},
+           {"changes", json::array()},
+           {"waiting", json::array()}};
   for (const Change& change : changes) {
-    json entry{{"change", sign_word(change.sign)}, {"vni", change.vni.value()}, {"object", change.object},
-               {"rules", change.rules}, {"blocks", change.blocks}};
+    json entry{{"change", sign_word(change.sign)},
+               {"vni", change.vni.value()},
+               {"object", change.object},
+               {"rules", change.rules},
+               {"blocks", change.blocks}};
     if (const auto tenant = names.tenant_name(change.vni)) entry["tenant"] = *tenant;
     out["changes"].push_back(std::move(entry));
   }
-  for (const tc::PortKey& port : difference.wanted.waiting) out["waiting"].push_back({{"tenant", port.tenant}, {"port", port.port}});
+  for (const tc::PortKey& port : difference.wanted.waiting)
+    out["waiting"].push_back({{"tenant", port.tenant}, {"port", port.port}});
   if (with_rules) {
     out["rules"] = json::array();
     for (const RuleLine& line : rules) out["rules"].push_back({{"change", sign_word(line.sign)}, {"rule", line.text}});
@@ -156,9 +168,11 @@ void print_plan(const Command& command, const Difference& difference, const std:
                     count_text(change.rules, "rule"), "in " + count_text(change.blocks, "block")});
   }
   flush();
-  for (const RuleLine& line : rules) out.line(out.paint(sign_paint(line.sign), std::string(1, line.sign) + " " + line.text));
+  for (const RuleLine& line : rules)
+    out.line(out.paint(sign_paint(line.sign), std::string(1, line.sign) + " " + line.text));
   for (const tc::PortKey& port : difference.wanted.waiting)
-    out.line(out.paint(Paint::yellow, "waiting: tenant " + port.tenant + ", port " + port.port + ": its device is not there"));
+    out.line(out.paint(Paint::yellow,
+                       "waiting: tenant " + port.tenant + ", port " + port.port + ": its device is not there"));
   for (const std::string& note : difference.wanted.notes) out.line(out.paint(Paint::yellow, note));
   const StepCounts counts(difference.steps);
   if (!difference.any())

@@ -56,8 +56,11 @@ int command_validate(const Command& command) {
   const auto config = read_or_complain(command);
   if (!config) return kExitInvalid;
   if (command.output.json())
-    command.output.print({{"valid", true}, {"faults", json::array()}, {"files", config->files},
-                          {"tenants", config->tenants.size()}, {"ports", port_count(*config)}});
+    command.output.print({{"valid", true},
+                          {"faults", json::array()},
+                          {"files", config->files},
+                          {"tenants", config->tenants.size()},
+                          {"ports", port_count(*config)}});
   else
     command.output.line(command.directory + ": valid: " + count_text(config->tenants.size(), "tenant") + ", " +
                         count_text(port_count(*config), "port") + " in " + count_text(config->files.size(), "file"));
@@ -74,14 +77,18 @@ int command_lint(const Command& command) {
   if (command.output.json()) {
     json list = json::array();
     for (const auto& finding : findings)
-      list.push_back({{"rule", finding.rule}, {"device", names.device(finding.id.device)}, {"chain", finding.id.chain},
-                      {"prio", finding.id.prio}, {"handle", finding.id.handle}, {"what", finding.what}});
+      list.push_back({{"rule", finding.rule},
+                      {"device", names.device(finding.id.device)},
+                      {"chain", finding.id.chain},
+                      {"prio", finding.id.prio},
+                      {"handle", finding.id.handle},
+                      {"what", finding.what}});
     command.output.print({{"rules", rules.rules.size()}, {"findings", std::move(list)}});
   } else {
     for (const auto& finding : findings)
       command.output.line(finding.rule + "  " + names.device(finding.id.device) + " " +
-                          tc::to_string(tc::parse_chain(finding.id.chain)) + " prio " + std::to_string(finding.id.prio) +
-                          ": " + finding.what);
+                          tc::to_string(tc::parse_chain(finding.id.chain)) + " prio " +
+                          std::to_string(finding.id.prio) + ": " + finding.what);
     command.output.line(count_text(rules.rules.size(), "rule") + ", " + count_text(findings.size(), "finding"));
   }
   return findings.empty() ? kExitOk : kExitDifference;

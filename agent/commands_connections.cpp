@@ -28,7 +28,9 @@ std::string protocol_text(uint8_t protocol) {
   }
 }
 
-bool is_icmp(const ConnectionTuple& tuple) { return tuple.protocol == tc::kProtoIcmp || tuple.protocol == tc::kProtoIcmpv6; }
+bool is_icmp(const ConnectionTuple& tuple) {
+  return tuple.protocol == tc::kProtoIcmp || tuple.protocol == tc::kProtoIcmpv6;
+}
 
 std::string end_text(const IpAddr& address, uint16_t port, bool with_port) {
   const std::string text = address.is_v4() || !with_port ? address.to_string() : "[" + address.to_string() + "]";
@@ -57,7 +59,8 @@ std::string translation_text(const Connection& connection) {
 }
 
 json tuple_json(const ConnectionTuple& tuple) {
-  json out{{"source", tuple.source.to_string()}, {"destination", tuple.destination.to_string()},
+  json out{{"source", tuple.source.to_string()},
+           {"destination", tuple.destination.to_string()},
            {"protocol", protocol_text(tuple.protocol)}};
   if (is_icmp(tuple)) {
     out["icmp_type"] = tuple.icmp_type;
@@ -76,7 +79,8 @@ struct Tenancy {
 };
 
 // nullopt: explained already.
-std::optional<Tenancy> find_tenancy(const Command& command, Kernel& kernel, const std::optional<config::Config>& config) {
+std::optional<Tenancy> find_tenancy(const Command& command, Kernel& kernel,
+                                    const std::optional<config::Config>& config) {
   const SavedState saved = load_state(command.paths.state);
   auto world = look(kernel, {nullptr, command.paths.instance, &saved});
   if (!world) {
@@ -103,9 +107,8 @@ int command_connections(const Command& command) {
   if (!tenancy) return kExitError;
   const Output& out = command.output;
   if (command.options.has("--delete")) {
-    auto deleted = netlink::delete_connections(kernel.netfilter, [&](const Connection& connection) {
-      return tenancy->owners.contains(connection.zone);
-    });
+    auto deleted = netlink::delete_connections(
+        kernel.netfilter, [&](const Connection& connection) { return tenancy->owners.contains(connection.zone); });
     if (!deleted) return complain(command, deleted.error());
     if (out.json())
       out.print({{"deleted", *deleted}});
@@ -119,9 +122,13 @@ int command_connections(const Command& command) {
     const auto owner = tenancy->owners.find(connection.zone);
     if (owner == tenancy->owners.end()) return;
     if (out.json()) {
-      json entry{{"vni", owner->second.value()}, {"zone", connection.zone.value()}, {"id", connection.id},
-                 {"mark", connection.mark}, {"timeout", connection.timeout_s},
-                 {"original", tuple_json(connection.original)}, {"reply", tuple_json(connection.reply)}};
+      json entry{{"vni", owner->second.value()},
+                 {"zone", connection.zone.value()},
+                 {"id", connection.id},
+                 {"mark", connection.mark},
+                 {"timeout", connection.timeout_s},
+                 {"original", tuple_json(connection.original)},
+                 {"reply", tuple_json(connection.reply)}};
       if (const auto name = tenancy->names.tenant_name(owner->second)) entry["tenant"] = *name;
       list.push_back(std::move(entry));
     } else {

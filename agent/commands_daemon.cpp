@@ -20,8 +20,11 @@ int status_without_daemon(const Command& command) {
   std::set<IfIndex> devices;
   for (const tc::Observed& rule : world->observed) devices.insert(rule.id.device);
   if (command.output.json())
-    command.output.print({{"running", false}, {"instance", command.paths.instance}, {"rules", world->observed.size()},
-                          {"devices", devices.size()}, {"foreign", world->foreign.size()}});
+    command.output.print({{"running", false},
+                          {"instance", command.paths.instance},
+                          {"rules", world->observed.size()},
+                          {"devices", devices.size()},
+                          {"foreign", world->foreign.size()}});
   else
     command.output.line("sepald is not running; instance " + command.paths.instance + " has " +
                         count_text(world->observed.size(), "rule") + " on " + count_text(devices.size(), "device") +
@@ -42,14 +45,17 @@ void print_status(const Output& out, const json& status) {
   if (const size_t foreign = report.value("foreign", size_t{0}); foreign > 0)
     rows.push_back({"others", count_text(foreign, "filter") + " (sepalctl show --foreign)"});
   out.table(rows, 0);
-  if (status.contains("error")) out.line(out.paint(Paint::red, "last pass failed: " + status["error"].value("message", "")));
+  if (status.contains("error"))
+    out.line(out.paint(Paint::red, "last pass failed: " + status["error"].value("message", "")));
   for (const auto& fault : status.value("faults", json::array()))
-    out.line(out.paint(Paint::red, "fault: " + fault.value("file", "") + ":" + std::to_string(fault.value("line", 0)) + ":" +
-                                       std::to_string(fault.value("column", 0)) + ": " + fault.value("what", "")));
-  for (const auto& note : report.value("notes", json::array())) out.line(out.paint(Paint::yellow, note.get<std::string>()));
+    out.line(out.paint(Paint::red, "fault: " + fault.value("file", "") + ":" + std::to_string(fault.value("line", 0)) +
+                                       ":" + std::to_string(fault.value("column", 0)) + ": " +
+                                       fault.value("what", "")));
+  for (const auto& note : report.value("notes", json::array()))
+    out.line(out.paint(Paint::yellow, note.get<std::string>()));
   for (const auto& port : report.value("waiting", json::array()))
-    out.line(out.paint(Paint::yellow, "waiting: tenant " + port.value("tenant", "") + ", port " + port.value("port", "") +
-                                          ": its device is not there"));
+    out.line(out.paint(Paint::yellow, "waiting: tenant " + port.value("tenant", "") + ", port " +
+                                          port.value("port", "") + ": its device is not there"));
   for (const auto& problem : report.value("problems", json::array()))
     out.line(out.paint(Paint::red, "problem: " + problem.get<std::string>()));
   for (const auto& trouble : report.value("refused", json::array())) {
@@ -73,14 +79,18 @@ int relay(const Command& command, const json& reply) {
   for (const auto& port : report.value("waiting", json::array()))
     command.output.line("waiting: tenant " + port.value("tenant", "") + ", port " + port.value("port", "") +
                         ": its device is not there");
-  for (const auto& problem : report.value("problems", json::array())) command.output.line("problem: " + problem.get<std::string>());
+  for (const auto& problem : report.value("problems", json::array()))
+    command.output.line("problem: " + problem.get<std::string>());
   for (const auto& trouble : report.value("refused", json::array()))
     command.output.line("refused: " + refusal_line(trouble));
   for (const auto& fault : reply.value("faults", json::array()))
     command.output.line(fault.value("file", "") + ":" + std::to_string(fault.value("line", 0)) + ":" +
-                        std::to_string(fault.value("column", 0)) + ": " + fault.value("what", "") + "; " + fault.value("hint", ""));
-  if (reply.contains("error")) command.output.complain(reply.value("error", ""));
-  else command.output.line("done by sepald");
+                        std::to_string(fault.value("column", 0)) + ": " + fault.value("what", "") + "; " +
+                        fault.value("hint", ""));
+  if (reply.contains("error"))
+    command.output.complain(reply.value("error", ""));
+  else
+    command.output.line("done by sepald");
   return code;
 }
 

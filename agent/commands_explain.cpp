@@ -51,8 +51,9 @@ void print_way(const Output& out, const Way& way, const Explanation& told) {
     out.line("      → " + actions_in_words(rule.spec, told.names));
     out.line("      " + (stop.ran_in_hw ? out.paint(Paint::green, where_text(stop)) : where_text(stop)));
     if (stop.standing != Standing::as_wanted)
-      out.line("      " + out.paint(Paint::red, stop.standing == Standing::missing ? "the kernel has no such rule"
-                                                                                   : "the kernel has another rule in this place"));
+      out.line("      " + out.paint(Paint::red, stop.standing == Standing::missing
+                                                    ? "the kernel has no such rule"
+                                                    : "the kernel has another rule in this place"));
   }
   out.line("  = " + end_text(way.outcome, told.names));
 }
@@ -78,8 +79,11 @@ json way_json(const Way& way, const Explanation& told) {
   json stops = json::array();
   for (const Stop& stop : way.stops) stops.push_back(stop_json(stop, told));
   static constexpr std::string_view kEnds[] = {"dropped", "host", "sent"};
-  json out{{"title", way.title}, {"stops", std::move(stops)}, {"end", kEnds[static_cast<size_t>(way.outcome.kind)]},
-           {"packet", tc::model::to_string(way.outcome.packet)}, {"left_hardware", way.outcome.left_hardware}};
+  json out{{"title", way.title},
+           {"stops", std::move(stops)},
+           {"end", kEnds[static_cast<size_t>(way.outcome.kind)]},
+           {"packet", tc::model::to_string(way.outcome.packet)},
+           {"left_hardware", way.outcome.left_hardware}};
   if (way.outcome.kind == Outcome::Kind::sent) out["device"] = told.names.device(way.outcome.device);
   if (way.outcome.reason() != tc::DropReason::none) out["drop"] = tc::to_string(way.outcome.reason());
   return out;
@@ -105,7 +109,8 @@ int command_explain(const Command& command) {
   } else {
     for (const Way& way : told->ways) print_way(command.output, way, *told);
     if (told->differences > 0)
-      command.output.line(count_text(told->differences, "rule") + " on the way not as the configuration wants; `sepalctl plan` tells all");
+      command.output.line(count_text(told->differences, "rule") +
+                          " on the way not as the configuration wants; `sepalctl plan` tells all");
   }
   return told->differences == 0 ? kExitOk : kExitDifference;
 }

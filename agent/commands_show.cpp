@@ -27,8 +27,9 @@ unsigned group_of(const ShownRule& rule, const Shown& shown) {
 }
 
 std::string chain_title(const ShownRule& rule, const Shown& shown) {
-  static constexpr std::string_view kTitles[] = {"shared ingress", "decapsulation",  "connections and NAT", "routes",
-                                                 "egress",         "punted packets", "guest services",      "new connections"};
+  static constexpr std::string_view kTitles[] = {"shared ingress", "decapsulation",  "connections and NAT",
+                                                 "routes",         "egress",         "punted packets",
+                                                 "guest services", "new connections"};
   const unsigned group = group_of(rule, shown);
   std::string name = rule.filter.rule.id.chain == 0 ? "g" + std::to_string(group) : tc::to_string(rule.chain);
   return name + "  " + std::string(kTitles[group]);
@@ -92,15 +93,24 @@ json rule_json(const ShownRule& rule, const Shown& shown) {
   const tc::RuleId& id = rule.filter.rule.id;
   json actions = json::array();
   for (const tc::Action& action : rule.filter.rule.spec.actions) actions.push_back(tc::to_text(action));
-  json out{{"device", shown.names.device(id.device)}, {"ifindex", id.device.value()},
-           {"chain", id.chain}, {"group", group_of(rule, shown)},
-           {"lane", rule.chain.lane == tc::Lane::uplink ? "uplink" : "guest"}, {"vni", rule.vni.value()},
-           {"prio", id.prio}, {"protocol", id.protocol}, {"handle", id.handle},
-           {"match", tc::to_text(rule.filter.rule.spec.match)}, {"actions", std::move(actions)},
+  json out{{"device", shown.names.device(id.device)},
+           {"ifindex", id.device.value()},
+           {"chain", id.chain},
+           {"group", group_of(rule, shown)},
+           {"lane", rule.chain.lane == tc::Lane::uplink ? "uplink" : "guest"},
+           {"vni", rule.vni.value()},
+           {"prio", id.prio},
+           {"protocol", id.protocol},
+           {"handle", id.handle},
+           {"match", tc::to_text(rule.filter.rule.spec.match)},
+           {"actions", std::move(actions)},
            {"words", actions_in_words(rule.filter.rule.spec, shown.names)},
-           {"packets", rule.packets()}, {"bytes", rule.bytes()}, {"hw_packets", rule.hw_packets()},
+           {"packets", rule.packets()},
+           {"bytes", rule.bytes()},
+           {"hw_packets", rule.hw_packets()},
            {"dropped_by_action", rule.dropped_by_action()},
-           {"in_hw", rule.filter.state.in_hw}, {"skip_hw", rule.filter.state.skip_hw}};
+           {"in_hw", rule.filter.state.in_hw},
+           {"skip_hw", rule.filter.state.skip_hw}};
   if (const auto tenant = shown.names.tenant_name(rule.vni)) out["tenant"] = *tenant;
   if (const tc::PortKey* port = shown.names.port_on(id.device)) out["port"] = port->port;
   if (rule.origin) {
@@ -113,9 +123,13 @@ json rule_json(const ShownRule& rule, const Shown& shown) {
 }
 
 json foreign_json(const Filter& filter, const Shown& shown) {
-  json out{{"device", shown.names.device(filter.rule.id.device)}, {"ifindex", filter.rule.id.device.value()},
-           {"kind", filter.kind}, {"chain", filter.rule.id.chain}, {"prio", filter.rule.id.prio},
-           {"protocol", filter.rule.id.protocol}, {"handle", filter.rule.id.handle}};
+  json out{{"device", shown.names.device(filter.rule.id.device)},
+           {"ifindex", filter.rule.id.device.value()},
+           {"kind", filter.kind},
+           {"chain", filter.rule.id.chain},
+           {"prio", filter.rule.id.prio},
+           {"protocol", filter.rule.id.protocol},
+           {"handle", filter.rule.id.handle}};
   if (filter.kind == "flower") out["rule"] = tc::to_text(filter.rule.spec);
   if (filter.state.cookie) out["instance_hash"] = filter.state.cookie->instance;
   return out;
@@ -125,8 +139,9 @@ void print_foreign(const Output& out, const Shown& shown) {
   std::vector<std::vector<std::string>> rows;
   for (const Filter& filter : shown.foreign) {
     const tc::RuleId& id = filter.rule.id;
-    rows.push_back({shown.names.device(id.device), "chain " + std::to_string(id.chain), "prio " + std::to_string(id.prio),
-                    filter.kind, filter.kind == "flower" ? tc::to_text(filter.rule.spec) : "",
+    rows.push_back({shown.names.device(id.device), "chain " + std::to_string(id.chain),
+                    "prio " + std::to_string(id.prio), filter.kind,
+                    filter.kind == "flower" ? tc::to_text(filter.rule.spec) : "",
                     filter.state.cookie ? "another instance of sepal" : ""});
   }
   out.table(rows, 0);
@@ -167,7 +182,8 @@ int command_show(const Command& command) {
   const bool only_foreign = command.options.has("--foreign");
   std::vector<const ShownRule*> rules;
   for (const ShownRule& rule : shown->rules)
-    if (!only_foreign && (!choice->vni || rule.vni == *choice->vni) && (!choice->group || group_of(rule, *shown) == *choice->group))
+    if (!only_foreign && (!choice->vni || rule.vni == *choice->vni) &&
+        (!choice->group || group_of(rule, *shown) == *choice->group))
       rules.push_back(&rule);
   const json refused = only_foreign ? json::array() : refused_by_daemon(command);
   if (out.json()) {
@@ -177,7 +193,10 @@ int command_show(const Command& command) {
     for (const Filter& filter : shown->foreign) foreign.push_back(foreign_json(filter, *shown));
     json waiting = json::array();
     for (const tc::PortKey& port : shown->waiting) waiting.push_back({{"tenant", port.tenant}, {"port", port.port}});
-    out.print({{"rules", std::move(list)}, {"foreign", std::move(foreign)}, {"waiting", std::move(waiting)}, {"refused", refused}});
+    out.print({{"rules", std::move(list)},
+               {"foreign", std::move(foreign)},
+               {"waiting", std::move(waiting)},
+               {"refused", refused}});
     return kExitOk;
   }
   if (only_foreign) {

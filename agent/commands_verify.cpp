@@ -1,5 +1,5 @@
-// verify: every rule as the kernel tells it in full, against what the configuration compiles to. Cookies prove only that
-// nobody changed a rule since we wrote it; this also proves that the kernel understood what we wrote.
+// verify: every rule as the kernel tells it in full, against what the configuration compiles to. Cookies prove only
+// that nobody changed a rule since we wrote it; this also proves that the kernel understood what we wrote.
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -32,7 +32,8 @@ Result<FilterMap> our_filters(Kernel& kernel, const Difference& difference) {
     if (!dumped) return Unexpected(while_doing(dumped.error(), difference.world.device_name(device)));
     for (Filter& filter : *dumped) {
       const auto& cookie = filter.state.cookie;
-      if (cookie && cookie->instance == difference.world.facts.instance) filters.emplace(filter.rule.id, std::move(filter));
+      if (cookie && cookie->instance == difference.world.facts.instance)
+        filters.emplace(filter.rule.id, std::move(filter));
     }
   }
   return filters;
@@ -68,14 +69,16 @@ int command_verify(const Command& command) {
   const std::vector<Mismatch> mismatches = compare(*difference, std::move(*filters), names);
   if (command.output.json()) {
     json list = json::array();
-    for (const Mismatch& mismatch : mismatches) list.push_back({{"wanted", mismatch.wanted}, {"kernel", mismatch.kernel}});
+    for (const Mismatch& mismatch : mismatches)
+      list.push_back({{"wanted", mismatch.wanted}, {"kernel", mismatch.kernel}});
     command.output.print({{"rules", difference->wanted.rules.size()}, {"mismatches", std::move(list)}});
   } else {
     for (const Mismatch& mismatch : mismatches) {
       command.output.line("wanted " + (mismatch.wanted.empty() ? "nothing" : mismatch.wanted));
       command.output.line("kernel " + (mismatch.kernel.empty() ? "nothing" : mismatch.kernel));
     }
-    command.output.line(count_text(difference->wanted.rules.size(), "rule") + ", " + std::to_string(mismatches.size()) + " told differently by the kernel");
+    command.output.line(count_text(difference->wanted.rules.size(), "rule") + ", " + std::to_string(mismatches.size()) +
+                        " told differently by the kernel");
   }
   return mismatches.empty() ? kExitOk : kExitDifference;
 }

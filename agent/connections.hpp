@@ -9,8 +9,8 @@ namespace sepal::agent {
 
 // What was served before and is not any more. `before` minus `after`, tenant by tenant.
 struct Departed {
-  std::vector<Zone> zones;                           // whole tenants
-  std::map<Zone, std::vector<IpPrefix>> addresses;   // of tenants that stay
+  std::vector<Zone> zones;                          // whole tenants
+  std::map<Zone, std::vector<IpPrefix>> addresses;  // of tenants that stay
   [[nodiscard]] bool empty() const { return zones.empty() && addresses.empty(); }
 };
 Departed departed(const SavedState& before, const SavedState& after);

@@ -17,7 +17,8 @@ namespace {
 Result<UniqueFd> connect_to(const std::string& path, std::chrono::seconds deadline) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return fail(Errc::invalid_config, path + ": too long for a socket's name");
+  if (path.size() >= sizeof address.sun_path)
+    return fail(Errc::invalid_config, path + ": too long for a socket's name");
   std::memcpy(address.sun_path, path.data(), path.size());
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return fail_errno(errno, "open a socket");
@@ -77,11 +78,13 @@ Result<uint32_t> frame_length(const std::array<uint8_t, kFrameHeaderBytes>& head
 
 Result<nlohmann::json> parse_message(const std::string& text) {
   nlohmann::json message = nlohmann::json::parse(text, nullptr, false);
-  if (message.is_discarded() || !message.is_object()) return fail(Errc::protocol, "control message is not a JSON object");
+  if (message.is_discarded() || !message.is_object())
+    return fail(Errc::protocol, "control message is not a JSON object");
   return message;
 }
 
-Result<nlohmann::json> ask_daemon(const std::string& socket, const nlohmann::json& request, std::chrono::seconds deadline) {
+Result<nlohmann::json> ask_daemon(const std::string& socket, const nlohmann::json& request,
+                                  std::chrono::seconds deadline) {
   auto fd = connect_to(socket, deadline);
   if (!fd) return Unexpected(fd.error());
   if (auto sent = send_all(fd->get(), frame(request)); !sent) return Unexpected(sent.error());

@@ -168,7 +168,8 @@ void Daemon::log_pass(const PassReport& report, Cause cause) {
       log::info("changed", change);
   }
   if (report.connections_ended > 0)
-    log::info("connections-ended", count_text(report.connections_ended, "connection") + " of tenants or addresses that left");
+    log::info("connections-ended",
+              count_text(report.connections_ended, "connection") + " of tenants or addresses that left");
   for (const auto& [id, error] : report.outcome.not_removed) log::error("not-removed", error.message());
   if (report.problems != last_.problems)
     for (const std::string& problem : report.problems) log::error("problem", problem);
@@ -176,7 +177,8 @@ void Daemon::log_pass(const PassReport& report, Cause cause) {
     for (const std::string& note : report.notes) log::warning("note", note);
   for (const tc::PortKey& port : report.waiting)
     if (!std::binary_search(last_.waiting.begin(), last_.waiting.end(), port))
-      log::warning("port-waiting", "tenant " + port.tenant + ", port " + port.port + ": its device is not there; everything else is applied");
+      log::warning("port-waiting", "tenant " + port.tenant + ", port " + port.port +
+                                       ": its device is not there; everything else is applied");
   for (const tc::PortKey& port : last_.waiting)
     if (!std::binary_search(report.waiting.begin(), report.waiting.end(), port))
       log::notice("port-came", "tenant " + port.tenant + ", port " + port.port + " waits no longer");
@@ -200,7 +202,8 @@ void Daemon::log_troubles() {
     else
       log::error("rule-refused", to_line(trouble));
   }
-  if (left_out > 0) log::error("rule-refused", "and " + std::to_string(left_out) + " more; `sepalctl status` names them all");
+  if (left_out > 0)
+    log::error("rule-refused", "and " + std::to_string(left_out) + " more; `sepalctl status` names them all");
   if (!named_.empty() && named.empty()) log::notice("rule-accepted", "no rule is refused any more");
   named_ = std::move(named);
 }
@@ -225,7 +228,8 @@ json Daemon::handle(const json& request) {
     if (directory != request.end() && directory->is_string() &&
         same_directory(directory->get<std::string>(), settings_.config_directory))
       return reload();
-    return {{"ok", false}, {"exit", kExitLocked},
+    return {{"ok", false},
+            {"exit", kExitLocked},
             {"error", "sepald runs this instance from " + settings_.config_directory +
                           "; apply that directory, or stop sepald first"}};
   }
@@ -236,7 +240,9 @@ json Daemon::reload() {
   notifier_.reloading();
   json reply;
   if (!read_config()) {
-    reply = {{"ok", false}, {"exit", kExitInvalid}, {"error", "the configuration is invalid; the one before stays in force"},
+    reply = {{"ok", false},
+             {"exit", kExitInvalid},
+             {"error", "the configuration is invalid; the one before stays in force"},
              {"faults", to_json(faults_)}};
   } else {
     reconciler_.forget_back_off();
@@ -245,7 +251,8 @@ json Daemon::reload() {
       const int code = reconciler_.troubles().empty() ? kExitOk : kExitRefused;
       reply = {{"ok", true}, {"exit", code}, {"report", to_json(last_, reconciler_.troubles(), Clock::now())}};
     } else {
-      reply = {{"ok", false}, {"exit", kExitError},
+      reply = {{"ok", false},
+               {"exit", kExitError},
                {"error", last_error_ ? last_error_->message() : std::string("stopped before the end")}};
     }
   }
@@ -258,7 +265,8 @@ json Daemon::remove() {
   auto report = remove_everything(kernel_, settings_.paths, progress);
   if (!report) return {{"ok", false}, {"exit", kExitError}, {"error", report.error().message()}};
   removed_ = true;
-  return {{"ok", report->problems.empty()}, {"exit", report->problems.empty() ? kExitOk : kExitError},
+  return {{"ok", report->problems.empty()},
+          {"exit", report->problems.empty() ? kExitOk : kExitError},
           {"report", to_json(*report)}};
 }
 

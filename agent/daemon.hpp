@@ -1,5 +1,5 @@
-// The daemon's life: apply, say ready, then look, listen and heal until told to stop. It leaves every rule in place when
-// it ends, however it ends.
+// The daemon's life: apply, say ready, then look, listen and heal until told to stop. It leaves every rule in place
+// when it ends, however it ends.
 #pragma once
 
 #include <chrono>
@@ -57,17 +57,17 @@ class Daemon {
   Events& events_;
   Notifier& notifier_;
   Reconciler reconciler_;
-  std::optional<config::Config> config_;     // in force
-  std::vector<config::Fault> faults_;        // of the last reading; empty: it is what is in force
-  PassReport last_;                          // the last pass that was not quiet
-  std::optional<Error> last_error_;          // of the last pass
+  std::optional<config::Config> config_;             // in force
+  std::vector<config::Fault> faults_;                // of the last reading; empty: it is what is in force
+  PassReport last_;                                  // the last pass that was not quiet
+  std::optional<Error> last_error_;                  // of the last pass
   std::set<std::pair<tc::RuleId, uint64_t>> named_;  // refused rules the log has named
   Clock::time_point started_;
   Clock::time_point next_look_;
   Clock::time_point next_alive_;
   std::optional<Clock::time_point> links_due_;
-  std::chrono::milliseconds look_cost_{0};      // CPU time of the last quiet look
-  std::chrono::milliseconds look_pause_{0};     // the interval after stretching
+  std::chrono::milliseconds look_cost_{0};   // CPU time of the last quiet look
+  std::chrono::milliseconds look_pause_{0};  // the interval after stretching
   bool removed_ = false;                     // `remove` was carried out: end
 };
 

@@ -209,7 +209,8 @@ class Execution {
     const auto& observed = in_.world.observed;
     for (size_t i = first; i < in_.steps.size(); ++i) {
       const uint32_t index = in_.steps[i].rule;
-      const bool is_last = index + 1 == observed.size() || chain_of(observed[index + 1].id) != chain_of(observed[index].id);
+      const bool is_last =
+          index + 1 == observed.size() || chain_of(observed[index + 1].id) != chain_of(observed[index].id);
       (is_last ? late : early).push_back(index);
     }
     if (auto removed = remove_some(early); !removed) return removed;
@@ -242,9 +243,9 @@ class Execution {
   Kernel& kernel_;
   const ExecutionInput& in_;
   Outcome outcome_;
-  std::vector<bool> there_;            // per wanted rule: something stands in its place
+  std::vector<bool> there_;              // per wanted rule: something stands in its place
   std::map<ChainPlace, uint32_t> last_;  // the wanted rule of worst priority of each chain
-  std::set<IfIndex> unsettled_;        // devices where an old jump may still stand
+  std::set<IfIndex> unsettled_;          // devices where an old jump may still stand
   netlink::Bytes requests_;
 };
 

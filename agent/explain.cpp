@@ -11,8 +11,8 @@
 namespace sepal::agent {
 namespace {
 
-using tc::model::Conntrack;
 using tc::model::Connection;
+using tc::model::Conntrack;
 using tc::model::Outcome;
 using tc::model::Packet;
 using Chain = std::pair<IfIndex, uint32_t>;
@@ -62,7 +62,8 @@ class KernelView {
 
 Standing standing_of(const tc::CompiledRule& wanted, const Filter* found) {
   if (found == nullptr) return Standing::missing;
-  return found->state.cookie == wanted.cookie && found->rule.spec == wanted.rule.spec ? Standing::as_wanted : Standing::other;
+  return found->state.cookie == wanted.cookie && found->rule.spec == wanted.rule.spec ? Standing::as_wanted
+                                                                                      : Standing::other;
 }
 
 std::string why_software(const tc::CompiledRule& rule, const Filter* found, const tc::model::Visit& visit) {
@@ -141,7 +142,8 @@ Result<Ground> survey(Kernel& kernel, const config::Config& config, const Paths&
   return Ground{std::move(world->facts), std::move(world->devices)};
 }
 
-Result<Explanation> explain(Kernel& kernel, const config::Config& config, const Ground& ground, const Question& question) {
+Result<Explanation> explain(Kernel& kernel, const config::Config& config, const Ground& ground,
+                            const Question& question) {
   Explanation explanation;
   explanation.rules = std::make_unique<tc::RuleSet>(tc::compile(config, ground.facts));
   explanation.names = Names(&config, ground.facts.ports, ground.devices);

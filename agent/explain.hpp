@@ -1,5 +1,6 @@
 // A packet's way through the rules, told from the configuration and checked against the kernel: which rule took it in
-// each chain, whose it is, where it ran and why there. Computing only; commands_explain.cpp reads the question and prints.
+// each chain, whose it is, where it ran and why there. Computing only; commands_explain.cpp reads the question and
+// prints.
 #pragma once
 
 #include <memory>
@@ -23,9 +24,9 @@ struct Stop {
   uint32_t chain = 0;
   const tc::CompiledRule* rule = nullptr;  // null: no rule of this chain takes the packet
   Standing standing = Standing::missing;
-  bool installed_in_hw = false;   // the kernel says so
-  bool ran_in_hw = false;         // on this way
-  std::string why;                // in software, and why; empty in hardware
+  bool installed_in_hw = false;     // the kernel says so
+  bool ran_in_hw = false;           // on this way
+  std::string why;                  // in software, and why; empty in hardware
   std::vector<std::string> before;  // filters of others that see the packet first
 };
 
@@ -56,6 +57,7 @@ struct Ground {
 Result<Ground> survey(Kernel& kernel, const config::Config& config, const Paths& paths);
 
 // Reads only the chains that the packet visits.
-Result<Explanation> explain(Kernel& kernel, const config::Config& config, const Ground& ground, const Question& question);
+Result<Explanation> explain(Kernel& kernel, const config::Config& config, const Ground& ground,
+                            const Question& question);
 
 }  // namespace sepal::agent

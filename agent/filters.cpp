@@ -11,14 +11,14 @@ namespace {
 Result<void> keep_filter(netlink::BytesView message, std::vector<Filter>& filters) {
   auto decoded = tc::decode_filter(message);
   if (!decoded) return Unexpected(decoded.error());
-  if (!decoded->is_head()) filters.push_back({std::move(decoded->rule), std::move(decoded->state), std::move(decoded->kind)});
+  if (!decoded->is_head())
+    filters.push_back({std::move(decoded->rule), std::move(decoded->state), std::move(decoded->kind)});
   return {};
 }
 
 }  // namespace
 
-Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device,
-                                         std::optional<uint32_t> chain) {
+Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device, std::optional<uint32_t> chain) {
   netlink::Bytes request;
   if (auto put = tc::encode_dump(request, device, chain, false); !put) return Unexpected(put.error());
   std::vector<Filter> filters;
@@ -45,7 +45,8 @@ Result<std::optional<Filter>> get_filter(netlink::Transport& route, const tc::Ru
   netlink::Bytes request;
   if (auto put = tc::encode_get(request, id); !put) return Unexpected(put.error());
   std::vector<Filter> filters;
-  auto got = route.get(std::move(request), [&filters](netlink::BytesView message) { return keep_filter(message, filters); });
+  auto got =
+      route.get(std::move(request), [&filters](netlink::BytesView message) { return keep_filter(message, filters); });
   if (!got && got.error().code == Errc::not_found) return std::optional<Filter>();
   // The kernel says EINVAL when the priority belongs to another kind or protocol: not this filter, then.
   if (!got && got.error().code != Errc::resync) return std::optional<Filter>();
@@ -63,7 +64,8 @@ Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule&
   };
   // The driver tells why it will not take a rule only when asked; a rule it never sees needs no reasons.
   context.verbose = !rule.spec.skip_hw;
-  return tc::encode_add(requests, rule, cookie, write == Write::add ? tc::AddMode::create : tc::AddMode::replace, context);
+  return tc::encode_add(requests, rule, cookie, write == Write::add ? tc::AddMode::create : tc::AddMode::replace,
+                        context);
 }
 
 Result<void> append_removal(netlink::Bytes& requests, const tc::RuleId& id) { return tc::encode_delete(requests, id); }

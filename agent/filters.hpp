@@ -1,5 +1,5 @@
-// Filters of the running kernel through the codec: dump, get one, encode a write. The one place of the agent where rules
-// meet bytes.
+// Filters of the running kernel through the codec: dump, get one, encode a write. The one place of the agent where
+// rules meet bytes.
 #pragma once
 
 #include <functional>
@@ -18,8 +18,8 @@ struct Filter {
   std::string kind;  // "flower"; of other kinds only place and kind are known
 };
 
-// All filters of a device's clsact ingress, or of one chain of it, in full. An interrupted dump is repeated a few times;
-// then Errc::resync.
+// All filters of a device's clsact ingress, or of one chain of it, in full. An interrupted dump is repeated a few
+// times; then Errc::resync.
 Result<std::vector<Filter>> dump_filters(netlink::Transport& route, IfIndex device,
                                          std::optional<uint32_t> chain = std::nullopt);
 

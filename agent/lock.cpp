@@ -22,8 +22,8 @@ std::string read_pid(int fd) {
 }
 
 bool is_same_file(int fd, const std::string& path) {
-  struct stat open_file {};
-  struct stat named_file {};
+  struct stat open_file{};
+  struct stat named_file{};
   return ::fstat(fd, &open_file) == 0 && ::stat(path.c_str(), &named_file) == 0 &&
          open_file.st_dev == named_file.st_dev && open_file.st_ino == named_file.st_ino;
 }

@@ -32,10 +32,10 @@ Names::Names(const config::Config* config, const std::map<tc::PortKey, IfIndex>&
 void Names::add_tenant(const config::Tenant& tenant) {
   tenants_.emplace(tenant.vni, tenant.name);
   add_object(tenant.where, tenant.name, "tenant");
-  for (const auto& subnet : tenant.subnets) add_object(subnet.where, tenant.name, "subnet " + subnet.prefix.to_string());
+  for (const auto& subnet : tenant.subnets)
+    add_object(subnet.where, tenant.name, "subnet " + subnet.prefix.to_string());
   for (const auto& port : tenant.ports) add_object(port.where, tenant.name, "port " + port.name);
-  for (const auto& vlan : tenant.vlans)
-    add_object(vlan.where, tenant.name, "vlan " + std::to_string(vlan.id.value()));
+  for (const auto& vlan : tenant.vlans) add_object(vlan.where, tenant.name, "vlan " + std::to_string(vlan.id.value()));
   for (const auto& route : tenant.routes) {
     std::string text = "route " + route.to.to_string() + " via " + to_string(route.via);
     if (route.vni) text += " vni " + std::to_string(route.vni->value());

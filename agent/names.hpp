@@ -21,11 +21,12 @@ class Names {
  public:
   Names() = default;
   // `ports` and `devices` as a look found them.
-  Names(const config::Config* config, const std::map<tc::PortKey, IfIndex>& ports, std::map<IfIndex, std::string> devices);
+  Names(const config::Config* config, const std::map<tc::PortKey, IfIndex>& ports,
+        std::map<IfIndex, std::string> devices);
 
   [[nodiscard]] std::optional<std::string> tenant_name(Vni vni) const;
   [[nodiscard]] std::optional<Vni> vni_of(const std::string& tenant) const;
-  [[nodiscard]] std::string tenant(Vni vni) const;     // "tenant blue", "vni 100" when unknown, "host" for VNI 0
+  [[nodiscard]] std::string tenant(Vni vni) const;        // "tenant blue", "vni 100" when unknown, "host" for VNI 0
   [[nodiscard]] std::string device(IfIndex index) const;  // "veth0", "device 7" when unknown
   [[nodiscard]] const tc::PortKey* port_on(IfIndex index) const;
   [[nodiscard]] const ObjectName* object(const config::Location& where) const;  // null: the pipeline's own

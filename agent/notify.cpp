@@ -40,7 +40,8 @@ Notifier Notifier::from_environment() {
 
 Notifier::Notifier(std::string address) : address_(std::move(address)) {
   sockaddr_un un{};
-  const bool usable = !address_.empty() && (address_[0] == '/' || address_[0] == '@') && address_.size() < sizeof un.sun_path;
+  const bool usable =
+      !address_.empty() && (address_[0] == '/' || address_[0] == '@') && address_.size() < sizeof un.sun_path;
   if (usable) socket_ = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 }
 

@@ -13,8 +13,8 @@ namespace sepal::agent {
 
 class Notifier {
  public:
-  // From the environment, which it cleans, so that children do not speak in our name. Without NOTIFY_SOCKET all verbs do
-  // nothing.
+  // From the environment, which it cleans, so that children do not speak in our name. Without NOTIFY_SOCKET all verbs
+  // do nothing.
   static Notifier from_environment();
   // To a given socket, path or "@abstract"; an empty one: nobody listens.
   explicit Notifier(std::string address);

@@ -19,9 +19,9 @@ class Output {
   [[nodiscard]] bool json() const { return json_; }
   [[nodiscard]] std::string paint(Paint paint, std::string_view text) const;
 
-  void line(std::string_view text) const;          // to stdout
-  void print(const nlohmann::json& value) const;   // to stdout, indented
-  void complain(std::string_view text) const;      // to stderr: "sepalctl: …"
+  void line(std::string_view text) const;         // to stdout
+  void print(const nlohmann::json& value) const;  // to stdout, indented
+  void complain(std::string_view text) const;     // to stderr: "sepalctl: …"
 
   // Rows of cells, each column as wide as its widest cell; numbers given with a leading '>' stand right-aligned.
   void table(const std::vector<std::vector<std::string>>& rows, size_t indent) const;

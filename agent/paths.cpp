@@ -16,8 +16,9 @@ Result<Paths> Paths::make(std::string_view instance, std::string_view run_direct
   const bool good = !instance.empty() && instance.size() <= limits::kNameLengthMax && instance[0] != '-' &&
                     instance[0] != '_' && std::all_of(instance.begin(), instance.end(), plain);
   if (!good)
-    return fail(Errc::invalid_config, "instance '" + std::string(instance) +
-                                          "': a name is 1 to 63 letters, digits, '-' or '_', and begins with a letter or digit");
+    return fail(Errc::invalid_config,
+                "instance '" + std::string(instance) +
+                    "': a name is 1 to 63 letters, digits, '-' or '_', and begins with a letter or digit");
   Paths paths;
   paths.instance = instance;
   paths.directory = run_directory;

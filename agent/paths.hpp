@@ -20,7 +20,8 @@ struct Paths {
   std::string socket;  // DIRECTORY/INSTANCE.sock
   std::string state;   // DIRECTORY/INSTANCE.state
 
-  // Refuses names that are no plain file name: letters, digits, '-', '_', at most 63 characters, a letter or digit first.
+  // Refuses names that are no plain file name: letters, digits, '-', '_', at most 63 characters, a letter or digit
+  // first.
   static Result<Paths> make(std::string_view instance, std::string_view run_directory = kRunDirectory);
 };
 

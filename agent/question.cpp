@@ -28,7 +28,8 @@ Result<Entrance> find_entrance(const std::string& place, const config::Config& c
       const auto found = ground.facts.ports.find({tenant.name, port.name});
       const bool named = place == tenant.name + "/" + port.name;
       if (found == ground.facts.ports.end()) {
-        if (named) return fail(Errc::not_found, "port " + place + " waits: its device is not there, so nothing comes in");
+        if (named)
+          return fail(Errc::not_found, "port " + place + " waits: its device is not there, so nothing comes in");
         continue;
       }
       const auto device = ground.devices.find(found->second);
@@ -40,7 +41,9 @@ Result<Entrance> find_entrance(const std::string& place, const config::Config& c
     if (name != place) continue;
     if (index == ground.facts.uplink) return Entrance{index, nullptr, Entrance::Kind::uplink};
     if (index == ground.facts.vxlan) return Entrance{index, nullptr, Entrance::Kind::tunnel};
-    return fail(Errc::not_found, "device '" + place + "' is no port of a tenant, nor the uplink or the tunnel: sepal has no rules there");
+    return fail(
+        Errc::not_found,
+        "device '" + place + "' is no port of a tenant, nor the uplink or the tunnel: sepal has no rules there");
   }
   return fail(Errc::not_found, "no port '" + place + "'; write TENANT/PORT, a port's device, uplink or tunnel");
 }
@@ -62,7 +65,8 @@ Result<Protocol> read_protocol(const std::string& text) {
   if (text == "tcp") return Protocol{tc::kProtoTcp, tc::kProtoTcp, true};
   if (text == "udp") return Protocol{tc::kProtoUdp, tc::kProtoUdp, true};
   if (text == "icmp" || text == "icmpv6") return Protocol{tc::kProtoIcmp, tc::kProtoIcmpv6, false};
-  if (const auto number = to_number(text, 255)) return Protocol{static_cast<uint8_t>(*number), static_cast<uint8_t>(*number), false};
+  if (const auto number = to_number(text, 255))
+    return Protocol{static_cast<uint8_t>(*number), static_cast<uint8_t>(*number), false};
   return fail(Errc::invalid_config, "'" + text + "' is no protocol; write tcp, udp, icmp or a number");
 }
 
@@ -90,7 +94,9 @@ Result<End> read_end(const std::string& text, bool with_port) {
   End end{*parsed, std::nullopt};
   if (port.empty()) return end;
   const auto number = to_number(port, 0xffff);
-  if (!number || !with_port) return fail(Errc::invalid_config, "'" + text + "': " + (with_port ? "a port is a number up to 65535" : "this protocol has no ports"));
+  if (!number || !with_port)
+    return fail(Errc::invalid_config,
+                "'" + text + "': " + (with_port ? "a port is a number up to 65535" : "this protocol has no ports"));
   end.port = static_cast<uint16_t>(*number);
   return end;
 }
@@ -104,7 +110,8 @@ Result<Packet> read_tuple(const std::vector<std::string>& words) {
   if (!destination) return Unexpected(destination.error());
   if (source->address.family != destination->address.family)
     return fail(Errc::invalid_config, words[2] + " and " + words[3] + " are of two families");
-  if (protocol->ports && !destination->port) return fail(Errc::invalid_config, "'" + words[3] + "': " + words[1] + " needs a destination port");
+  if (protocol->ports && !destination->port)
+    return fail(Errc::invalid_config, "'" + words[3] + "': " + words[1] + " needs a destination port");
   Packet packet;
   const bool v4 = source->address.is_v4();
   packet.eth_type = v4 ? tc::kEthIpv4 : tc::kEthIpv6;
@@ -145,9 +152,7 @@ void fill_in(Packet& packet, const Entrance& entrance, const config::Host& host,
       packet.src_mac = entrance.port->mac;
       packet.dst_mac = host.gateway_mac;
       break;
-    case Entrance::Kind::uplink:
-      packet.dst_mac = ground.facts.uplink_mac;
-      break;
+    case Entrance::Kind::uplink: packet.dst_mac = ground.facts.uplink_mac; break;
     case Entrance::Kind::tunnel:
       packet.src_mac = host.gateway_mac;
       packet.dst_mac = host.gateway_mac;
@@ -157,12 +162,13 @@ void fill_in(Packet& packet, const Entrance& entrance, const config::Host& host,
 
 }  // namespace
 
-Result<Question> read_question(const std::vector<std::string>& words, const Options& options, const config::Config& config,
-                               const Ground& ground) {
+Result<Question> read_question(const std::vector<std::string>& words, const Options& options,
+                               const config::Config& config, const Ground& ground) {
   const bool frame = options.has("--frame");
   if (words.size() != (frame ? 1U : 4U))
-    return fail(Errc::invalid_config, frame ? "with --frame write only where it comes in: explain TENANT/PORT --frame HEX"
-                                            : "write explain TENANT/PORT PROTOCOL SOURCE[:PORT] DESTINATION[:PORT]");
+    return fail(Errc::invalid_config, frame
+                                          ? "with --frame write only where it comes in: explain TENANT/PORT --frame HEX"
+                                          : "write explain TENANT/PORT PROTOCOL SOURCE[:PORT] DESTINATION[:PORT]");
   auto entrance = find_entrance(words[0], config, ground);
   if (!entrance) return Unexpected(entrance.error());
   auto packet = frame ? read_frame(options.value("--frame", "")) : read_tuple(words);
@@ -170,14 +176,18 @@ Result<Question> read_question(const std::vector<std::string>& words, const Opti
   if (!frame) fill_in(*packet, *entrance, config.host, ground);
   for (const char* name : {"--ttl", "--vni", "--vlan"}) {
     const long low = name == std::string_view("--ttl") ? 0 : 1;
-    auto number = options.number(name, low, name == std::string_view("--ttl") ? 255 : name == std::string_view("--vni") ? 0xffffff : 4094);
+    auto number = options.number(name, low,
+                                 name == std::string_view("--ttl")   ? 255
+                                 : name == std::string_view("--vni") ? 0xffffff
+                                                                     : 4094);
     if (!number) return Unexpected(number.error());
     if (!*number) continue;
     if (name == std::string_view("--ttl")) packet->ttl = static_cast<uint8_t>(**number);
     if (name == std::string_view("--vlan")) packet->tags = {{tc::kEthVlan, Vid(static_cast<uint16_t>(**number))}};
     if (name == std::string_view("--vni"))
-      packet->received_in = tc::model::Tunnel{static_cast<uint32_t>(**number), IpAddr{config.host.underlay.address.family, {}},
-                                              config.host.underlay.address, config.host.vxlan.port};
+      packet->received_in =
+          tc::model::Tunnel{static_cast<uint32_t>(**number), IpAddr{config.host.underlay.address.family, {}},
+                            config.host.underlay.address, config.host.vxlan.port};
   }
   if (entrance->kind == Entrance::Kind::tunnel && !packet->received_in)
     return fail(Errc::invalid_config, "a packet out of the tunnel has a VNI: add --vni N");

@@ -26,7 +26,8 @@ std::set<IfIndex> devices_of(const tc::RuleSet& rules) {
   return devices;
 }
 
-SavedState served_by(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts, SavedState before) {
+SavedState served_by(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts,
+                     SavedState before) {
   SavedState state;
   state.gateways = std::move(before.gateways);
   for (const config::Tenant& tenant : config.tenants) {
@@ -160,8 +161,8 @@ Result<World> Reconciler::prepare_world(const config::Config& config, std::vecto
   const netlink::VxlanFinding found = world->vxlan;
   const std::string text = "vxlan device " + wanted.name;
   if (found.state == VxlanState::foreign) return fail(Errc::conflict, text + ": " + found.remark);
-  // Ours under its name of yesterday, or with properties no device can change: only a new one helps, and two cannot share
-  // a UDP port. Its rules follow in this pass.
+  // Ours under its name of yesterday, or with properties no device can change: only a new one helps, and two cannot
+  // share a UDP port. Its rules follow in this pass.
   bool changed = false;
   for (const OwnDevice& old : world->own_vxlans) {
     if (old.name == wanted.name && found.state != VxlanState::wrong) continue;
@@ -261,7 +262,8 @@ void Reconciler::release_devices(const tc::RuleSet& rules, const World& world, P
   const std::set<IfIndex> wanted = devices_of(rules);
   for (IfIndex device : world.clsact) {
     if (wanted.contains(device)) continue;
-    if (auto detached = detach_clsact(kernel_, device, world.facts.instance); !detached && detached.error().sys_errno != ENODEV)
+    if (auto detached = detach_clsact(kernel_, device, world.facts.instance);
+        !detached && detached.error().sys_errno != ENODEV)
       report.problems.push_back(while_doing(detached.error(), "clsact on " + world.device_name(device)).message());
   }
 }
@@ -285,8 +287,9 @@ void Reconciler::remember(const tc::RuleSet& rules, const World& world, const co
     trouble.refusal = refusal;
     if (known == troubles_.end()) {
       trouble.purpose = names.purpose(refusal.origin);
-      const auto rule = std::lower_bound(rules.rules.begin(), rules.rules.end(), refusal.id,
-                                         [](const tc::CompiledRule& r, const tc::RuleId& id) { return place_less(r.rule.id, id); });
+      const auto rule =
+          std::lower_bound(rules.rules.begin(), rules.rules.end(), refusal.id,
+                           [](const tc::CompiledRule& r, const tc::RuleId& id) { return place_less(r.rule.id, id); });
       if (rule != rules.rules.end() && rule->rule.id == refusal.id) trouble.text = rule_text(rule->rule, names);
     }
     troubles.emplace(key, std::move(trouble));

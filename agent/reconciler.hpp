@@ -30,7 +30,7 @@ struct Trouble {
 };
 
 struct PassReport {
-  bool quiet = false;    // nothing differed; nothing was written
+  bool quiet = false;           // nothing differed; nothing was written
   bool others_changed = false;  // the rules were not as the last pass left them, though devices were
   Outcome outcome;
   std::vector<std::string> made;      // "vxlan device sepal-vxlan", "clsact on veth0"
@@ -38,10 +38,10 @@ struct PassReport {
   std::vector<std::string> problems;  // one line each; the pass went on
   std::vector<tc::PortKey> waiting;
   std::vector<std::string> notes;
-  size_t rules = 0;              // wanted
-  size_t foreign = 0;            // filters of others on our devices
+  size_t rules = 0;    // wanted
+  size_t foreign = 0;  // filters of others on our devices
   size_t connections_ended = 0;
-  bool gateway_unknown = false;  // a public gateway's MAC was asked for: look again soon
+  bool gateway_unknown = false;        // a public gateway's MAC was asked for: look again soon
   size_t tenants_without_offload = 0;  // conntrack zones above what the NIC knows
 };
 

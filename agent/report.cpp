@@ -39,7 +39,8 @@ std::vector<std::string> to_lines(const PassReport& report, const Reconciler::Tr
   if (report.connections_ended > 0)
     lines.push_back(count_text(report.connections_ended, "connection") + " of tenants or addresses that left ended");
   for (const std::string& note : report.notes) lines.push_back(note);
-  for (const tc::PortKey& port : report.waiting) lines.push_back("waiting: " + port_text(port) + ": its device is not there");
+  for (const tc::PortKey& port : report.waiting)
+    lines.push_back("waiting: " + port_text(port) + ": its device is not there");
   for (const auto& [id, error] : report.outcome.not_removed) lines.push_back("not removed: " + error.message());
   for (const std::string& problem : report.problems) lines.push_back("problem: " + problem);
   for (const auto& [key, trouble] : troubles) lines.push_back("refused: " + to_line(trouble));
@@ -50,7 +51,8 @@ std::vector<std::string> to_lines(const RemovalReport& report) {
   std::vector<std::string> lines;
   for (const std::string& removed : report.removed) lines.push_back("removed " + removed);
   for (const std::string& problem : report.problems) lines.push_back("problem: " + problem);
-  lines.push_back(count_text(report.rules, "rule") + " removed, " + count_text(report.connections, "connection") + " ended");
+  lines.push_back(count_text(report.rules, "rule") + " removed, " + count_text(report.connections, "connection") +
+                  " ended");
   return lines;
 }
 
@@ -113,7 +115,11 @@ json to_json(const RemovalReport& report) {
 json to_json(const std::vector<config::Fault>& faults) {
   json out = json::array();
   for (const config::Fault& fault : faults)
-    out.push_back({{"file", fault.file}, {"line", fault.line}, {"column", fault.column}, {"what", fault.what}, {"hint", fault.hint}});
+    out.push_back({{"file", fault.file},
+                   {"line", fault.line},
+                   {"column", fault.column},
+                   {"what", fault.what},
+                   {"hint", fault.hint}});
   return out;
 }
 

@@ -51,11 +51,12 @@ struct Entry {
   size_t more_words = 0;
 };
 constexpr Entry kCommands[] = {
-    {"validate", command_validate, 1}, {"lint", command_lint, 1},     {"plan", command_plan, 1},
-    {"verify", command_verify, 1},     {"explain", command_explain, 0, 4},
-    {"apply", command_apply, 1},       {"show", command_show, 0},     {"connections", command_connections, 0},
-    {"status", command_status, 0},     {"reload", command_reload, 0}, {"remove", command_remove, 0},
-    {"nic", command_nic, 2},
+    {"validate", command_validate, 1},  {"lint", command_lint, 1},
+    {"plan", command_plan, 1},          {"verify", command_verify, 1},
+    {"explain", command_explain, 0, 4}, {"apply", command_apply, 1},
+    {"show", command_show, 0},          {"connections", command_connections, 0},
+    {"status", command_status, 0},      {"reload", command_reload, 0},
+    {"remove", command_remove, 0},      {"nic", command_nic, 2},
 };
 
 int usage_error(std::string_view what) {
@@ -64,10 +65,24 @@ int usage_error(std::string_view what) {
 }
 
 int run(const std::vector<std::string>& arguments) {
-  auto options = Options::parse(arguments, {{"--help"}, {"--version"}, {"--json"}, {"--rules"}, {"--foreign"}, {"--delete"},
-                                            {"--instance", true}, {"--run-dir", true}, {"--tenant", true},
-                                            {"--group", true}, {"--config", true}, {"--frame", true}, {"--vni", true}, {"--vlan", true},
-                                            {"--ttl", true}, {"--pci", true}, {"--state-dir", true}, {"--timeout", true}});
+  auto options = Options::parse(arguments, {{"--help"},
+                                            {"--version"},
+                                            {"--json"},
+                                            {"--rules"},
+                                            {"--foreign"},
+                                            {"--delete"},
+                                            {"--instance", true},
+                                            {"--run-dir", true},
+                                            {"--tenant", true},
+                                            {"--group", true},
+                                            {"--config", true},
+                                            {"--frame", true},
+                                            {"--vni", true},
+                                            {"--vlan", true},
+                                            {"--ttl", true},
+                                            {"--pci", true},
+                                            {"--state-dir", true},
+                                            {"--timeout", true}});
   if (!options) return usage_error(options.error().message());
   if (options->has("--help")) {
     std::cout << kHelp;
@@ -85,10 +100,12 @@ int run(const std::vector<std::string>& arguments) {
     if (entry.name != name) continue;
     const size_t at = entry.directory_at;
     const size_t words_max = at + 1 + entry.more_words;
-    if (options->words().size() > words_max) return usage_error("'" + options->words()[words_max] + "' is one word too many");
+    if (options->words().size() > words_max)
+      return usage_error("'" + options->words()[words_max] + "' is one word too many");
     if (auto group = options->number("--group", 0, 7); !group) return usage_error(group.error().message());
     if (auto seconds = options->number("--timeout", 1, 3600); !seconds) return usage_error(seconds.error().message());
-    std::string directory = at != 0 && options->words().size() > at ? options->words()[at] : options->value("--config", kConfigDirectory);
+    std::string directory =
+        at != 0 && options->words().size() > at ? options->words()[at] : options->value("--config", kConfigDirectory);
     const bool json = options->has("--json");
     OpenKernel kernel(paths->instance);
     return entry.run(

@@ -75,8 +75,13 @@ int serve(DaemonSettings settings) {
 }
 
 int run(const std::vector<std::string>& arguments) {
-  auto options = Options::parse(arguments, {{"--help"}, {"--version"}, {"--config", true}, {"--instance", true},
-                                            {"--look-interval", true}, {"--log-level", true}, {"--run-dir", true}});
+  auto options = Options::parse(arguments, {{"--help"},
+                                            {"--version"},
+                                            {"--config", true},
+                                            {"--instance", true},
+                                            {"--look-interval", true},
+                                            {"--log-level", true},
+                                            {"--run-dir", true}});
   if (!options) return usage_error(options.error().message());
   if (options->has("--help")) {
     std::cout << kHelp;

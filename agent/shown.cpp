@@ -14,7 +14,8 @@ Vni vni_of(const Filter& filter) {
   if (const tc::KeyMatch* key = filter.rule.spec.match.find(tc::Key::enc_key_id)) return Vni(key->value_u32());
   for (const tc::Action& action : filter.rule.spec.actions) {
     const auto* gact = std::get_if<tc::Gact>(&action.kind);
-    if (gact != nullptr && gact->verdict.control == tc::Control::goto_chain) return tc::parse_chain(gact->verdict.chain).vni;
+    if (gact != nullptr && gact->verdict.control == tc::Control::goto_chain)
+      return tc::parse_chain(gact->verdict.chain).vni;
   }
   return {};
 }
@@ -22,10 +23,11 @@ Vni vni_of(const Filter& filter) {
 // Joins one rule with the wanted one in its place.
 void join(ShownRule& shown, const std::vector<tc::CompiledRule>& wanted) {
   const tc::RuleId& id = shown.filter.rule.id;
-  const auto found = std::lower_bound(wanted.begin(), wanted.end(), id, [](const tc::CompiledRule& rule, const tc::RuleId& other) {
-    return std::tie(rule.rule.id.device, rule.rule.id.chain, rule.rule.id.prio, rule.rule.id.handle) <
-           std::tie(other.device, other.chain, other.prio, other.handle);
-  });
+  const auto found =
+      std::lower_bound(wanted.begin(), wanted.end(), id, [](const tc::CompiledRule& rule, const tc::RuleId& other) {
+        return std::tie(rule.rule.id.device, rule.rule.id.chain, rule.rule.id.prio, rule.rule.id.handle) <
+               std::tie(other.device, other.chain, other.prio, other.handle);
+      });
   if (found == wanted.end() || found->rule.id != id) return;
   shown.changed = shown.filter.state.cookie != found->cookie;
   if (shown.changed) return;

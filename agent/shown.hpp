@@ -16,22 +16,24 @@ namespace sepal::agent {
 
 struct ShownRule {
   Filter filter;
-  Vni vni;                            // whose; 0: the host's
+  Vni vni;  // whose; 0: the host's
   tc::ChainId chain;
-  std::optional<tc::Origin> origin;   // when the configuration would make this very rule
-  bool changed = false;               // the configuration would have another rule in this place
+  std::optional<tc::Origin> origin;  // when the configuration would make this very rule
+  bool changed = false;              // the configuration would have another rule in this place
   [[nodiscard]] uint64_t packets() const { return filter.state.stats.empty() ? 0 : filter.state.stats.front().packets; }
   [[nodiscard]] uint64_t bytes() const { return filter.state.stats.empty() ? 0 : filter.state.stats.front().bytes; }
-  [[nodiscard]] uint64_t hw_packets() const { return filter.state.stats.empty() ? 0 : filter.state.stats.front().hw_packets; }
+  [[nodiscard]] uint64_t hw_packets() const {
+    return filter.state.stats.empty() ? 0 : filter.state.stats.front().hw_packets;
+  }
   // Packets an action other than the verdict dropped: a policer, a full conntrack slice, a bad fragment.
   [[nodiscard]] uint64_t dropped_by_action() const;
 };
 
 struct Shown {
   Names names;
-  std::vector<ShownRule> rules;          // ours, by device, chain, priority, handle
-  std::vector<Filter> foreign;           // of others, on devices with clsact
-  std::vector<tc::PortKey> waiting;      // as the configuration sees it
+  std::vector<ShownRule> rules;      // ours, by device, chain, priority, handle
+  std::vector<Filter> foreign;       // of others, on devices with clsact
+  std::vector<tc::PortKey> waiting;  // as the configuration sees it
   std::map<IfIndex, tc::BlockKind> blocks;
 };
 

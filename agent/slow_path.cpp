@@ -26,7 +26,8 @@ std::vector<bpf::Slice> to_entries(const std::vector<tc::SliceEntry>& wanted) {
   std::vector<bpf::Slice> entries;
   entries.reserve(wanted.size());
   for (const tc::SliceEntry& entry : wanted)
-    entries.push_back({bpf::make_slice_key(entry.address, entry.port, entry.port_bits), bpf::make_slice_value(entry.slice)});
+    entries.push_back(
+        {bpf::make_slice_key(entry.address, entry.port, entry.port_bits), bpf::make_slice_value(entry.slice)});
   return entries;
 }
 
@@ -88,6 +89,8 @@ class LoadedSlowPath : public SlowPath {
 
 }  // namespace
 
-std::unique_ptr<SlowPath> open_slow_path(const std::string& instance) { return std::make_unique<LoadedSlowPath>(instance); }
+std::unique_ptr<SlowPath> open_slow_path(const std::string& instance) {
+  return std::make_unique<LoadedSlowPath>(instance);
+}
 
 }  // namespace sepal::agent

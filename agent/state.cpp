@@ -86,7 +86,8 @@ Result<void> save_state(const std::string& path, const SavedState& state) {
     text += "tenant " + number + " " + std::to_string(tenant.zone.value()) + "\n";
     for (const IpPrefix& prefix : tenant.served) text += "served " + number + " " + prefix.to_string() + "\n";
   }
-  for (const auto& [address, mac] : state.gateways) text += "gateway " + address.to_string() + " " + mac.to_string() + "\n";
+  for (const auto& [address, mac] : state.gateways)
+    text += "gateway " + address.to_string() + " " + mac.to_string() + "\n";
 
   const std::string fresh = path + ".new";
   UniqueFd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));

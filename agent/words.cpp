@@ -35,11 +35,13 @@ struct InWords {
     return a.verdict.control == tc::Control::pipe ? "count" : verdict_in_words(a.verdict);
   }
   std::string operator()(const tc::Mirred& a) const {
-    return std::string(a.mirror ? "mirror to " : "redirect to ") + names.device(a.device) + (a.ingress ? " ingress" : "");
+    return std::string(a.mirror ? "mirror to " : "redirect to ") + names.device(a.device) +
+           (a.ingress ? " ingress" : "");
   }
   std::string operator()(const tc::VlanAction& a) const {
     if (a.kind == tc::VlanAction::Kind::pop) return "pop vlan";
-    return std::string(a.kind == tc::VlanAction::Kind::push ? "push" : "change to") + " vlan " + std::to_string(a.id.value());
+    return std::string(a.kind == tc::VlanAction::Kind::push ? "push" : "change to") + " vlan " +
+           std::to_string(a.id.value());
   }
   std::string operator()(const tc::TunnelSet& a) const {
     return "tunnel to " + a.destination.to_string() + " as vni " + std::to_string(a.key_id);

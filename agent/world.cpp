@@ -136,7 +136,8 @@ class Look {
     for (const Link& link : links_)
       if (link.kind == "vlan" && link.lower == uplink->index && link.vlan) world_.facts.host_vlans.insert(*link.vlan);
     world_.vxlan = netlink::check_vxlan(links_, vxlan_wanted(host, in_.instance));
-    const bool there = world_.vxlan.state == netlink::VxlanState::ours || world_.vxlan.state == netlink::VxlanState::unfinished;
+    const bool there =
+        world_.vxlan.state == netlink::VxlanState::ours || world_.vxlan.state == netlink::VxlanState::unfinished;
     world_.facts.vxlan = there ? world_.vxlan.index : kVxlanToCome;
     if (!there) world_.devices.emplace(kVxlanToCome, host.vxlan.device);
     return {};

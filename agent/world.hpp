@@ -37,10 +37,10 @@ struct World {
   std::vector<tc::Observed> observed;      // ours, sorted by id
   std::vector<ForeignFilter> foreign;      // sorted by id
   netlink::VxlanFinding vxlan;
-  std::vector<OwnDevice> own_vxlans;       // every vxlan device with our alias, whatever its name
-  bool gateway_unknown = false;            // a public gateway's MAC is not known yet
-  bool has_slow_path = true;               // false: eBPF did not load, see problems
-  std::vector<std::string> problems;       // what could not be found out, though the look goes on
+  std::vector<OwnDevice> own_vxlans;                           // every vxlan device with our alias, whatever its name
+  bool gateway_unknown = false;                                // a public gateway's MAC is not known yet
+  bool has_slow_path = true;                                   // false: eBPF did not load, see problems
+  std::vector<std::string> problems;                           // what could not be found out, though the look goes on
   [[nodiscard]] std::string device_name(IfIndex index) const;  // "device 7" when unknown
 };
 

@@ -17,16 +17,16 @@ inline constexpr size_t kFaultsShownMax = 200;
 inline constexpr size_t kNameLengthMax = 63;  // a DNS label; also what fits a journal field comfortably
 
 // Kernel and wire.
-inline constexpr uint32_t kChainMax = 0x0fffffff;       // TC_ACT_EXT_VAL_MASK: 28 bits
-inline constexpr uint32_t kVniMax = 0xffffff;           // 24 bits, RFC 7348
-inline constexpr uint16_t kVidMax = 4094;               // IEEE 802.1Q
-inline constexpr size_t kCookieBytes = 16;              // TC_COOKIE_MAX_SIZE
-inline constexpr unsigned kActionsMax = 32;             // TCA_ACT_MAX_PRIO
-inline constexpr unsigned kGotoDepthMax = 16;           // tcf_classify drops after 16 gotos
-inline constexpr size_t kMessageBytesMax = 16UL << 10U; // one filter with 32 actions is below 8 KiB
-inline constexpr unsigned kMessagesPerSend = 64;        // 32..64 measured best; more only grows buffers
-inline constexpr unsigned kWindowMessages = 256;        // unanswered requests; each answer may hold 2 KiB of extack
-inline constexpr unsigned kWriters = 2;                 // sockets that write filters side by side, a thread each
+inline constexpr uint32_t kChainMax = 0x0fffffff;        // TC_ACT_EXT_VAL_MASK: 28 bits
+inline constexpr uint32_t kVniMax = 0xffffff;            // 24 bits, RFC 7348
+inline constexpr uint16_t kVidMax = 4094;                // IEEE 802.1Q
+inline constexpr size_t kCookieBytes = 16;               // TC_COOKIE_MAX_SIZE
+inline constexpr unsigned kActionsMax = 32;              // TCA_ACT_MAX_PRIO
+inline constexpr unsigned kGotoDepthMax = 16;            // tcf_classify drops after 16 gotos
+inline constexpr size_t kMessageBytesMax = 16UL << 10U;  // one filter with 32 actions is below 8 KiB
+inline constexpr unsigned kMessagesPerSend = 64;         // 32..64 measured best; more only grows buffers
+inline constexpr unsigned kWindowMessages = 256;         // unanswered requests; each answer may hold 2 KiB of extack
+inline constexpr unsigned kWriters = 2;                  // sockets that write filters side by side, a thread each
 inline constexpr size_t kSocketBufferBytes = 4UL << 20U;
 
 // The NIC (mlx5 restores conntrack zones from 8 bits).

@@ -65,10 +65,11 @@ struct IpPrefix {
   IpAddr address;
   uint8_t length = 0;
 
-  static IpPrefix make(IpAddr address, unsigned length);            // clears host bits
-  static IpPrefix host(const IpAddr& address);                      // /32 or /128
-  static std::optional<IpPrefix> parse(std::string_view text);      // "10.0.0.0/24"; nullopt also when host bits are set
-  static std::optional<IpPrefix> parse_lenient(std::string_view t); // host bits allowed and cleared, bare address = host
+  static IpPrefix make(IpAddr address, unsigned length);        // clears host bits
+  static IpPrefix host(const IpAddr& address);                  // /32 or /128
+  static std::optional<IpPrefix> parse(std::string_view text);  // "10.0.0.0/24"; nullopt also when host bits are set
+  static std::optional<IpPrefix> parse_lenient(
+      std::string_view t);  // host bits allowed and cleared, bare address = host
   [[nodiscard]] Family family() const { return address.family; }
   [[nodiscard]] bool contains(const IpAddr& other) const;
   [[nodiscard]] bool contains(const IpPrefix& other) const;  // equal counts as contained

@@ -58,7 +58,8 @@ void Conntrack::look_up(Zone zone, Packet& packet) {
   if (auto found = find(zone, packet.tuple())) {
     Connection& connection = connections_[found->entry];
     if (found->reply) connection.replied = true;
-    packet.tracking = Tracking{connection.replied ? State::established : State::fresh, zone, found->reply, found->entry};
+    packet.tracking =
+        Tracking{connection.replied ? State::established : State::fresh, zone, found->reply, found->entry};
     return;
   }
   if (may_begin(packet)) packet.tracking->state = State::fresh;

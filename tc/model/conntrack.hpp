@@ -26,7 +26,8 @@ class Conntrack {
  public:
   // act_ct in software. False: the action drops the packet (no free port in a slice).
   bool act(const Ct& ct, Packet& packet);
-  // act_ct in hardware: translates and goes on when `offloaded` says that the NIC knows the connection; false is a miss.
+  // act_ct in hardware: translates and goes on when `offloaded` says that the NIC knows the connection; false is a
+  // miss.
   bool hardware_lookup(const Ct& ct, Packet& packet, const std::function<bool(const Connection&)>& offloaded) const;
 
   // As if answers had been seen on every connection.

@@ -169,7 +169,8 @@ Result<Packet> parse_frame(std::span<const uint8_t> frame) {
     packet.fragment = ip.fragment;
     if (!packet.fragment) read_transport(in, family, packet);
   }
-  if (in.ran_dry()) return fail(Errc::protocol, "the frame ends within a header, after " + std::to_string(frame.size()) + " bytes");
+  if (in.ran_dry())
+    return fail(Errc::protocol, "the frame ends within a header, after " + std::to_string(frame.size()) + " bytes");
   return packet;
 }
 

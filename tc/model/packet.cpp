@@ -126,8 +126,10 @@ bool matches(const Match& match, uint16_t protocol, const Packet& packet, uint16
 
 std::string to_string(const Packet& p) {
   std::string text = p.src_mac.to_string() + " > " + p.dst_mac.to_string();
-  for (const VlanTag& tag : p.tags) text += " vlan " + std::to_string(tag.id.value()) + (tag.protocol == kEthQinq ? "(ad)" : "");
-  if (p.received_in) text += " from vni " + std::to_string(p.received_in->key) + " to " + p.received_in->dst.to_string();
+  for (const VlanTag& tag : p.tags)
+    text += " vlan " + std::to_string(tag.id.value()) + (tag.protocol == kEthQinq ? "(ad)" : "");
+  if (p.received_in)
+    text += " from vni " + std::to_string(p.received_in->key) + " to " + p.received_in->dst.to_string();
   if (p.leaves_in) text += " into vni " + std::to_string(p.leaves_in->key) + " to " + p.leaves_in->dst.to_string();
   if (p.eth_type == kEthArp) return text + " arp who-has " + p.asked.to_string();
   if (!p.is_ip()) return text + " eth_type " + std::to_string(p.eth_type);

@@ -280,7 +280,8 @@ std::string Outcome::to_string() const {
   if (by != nullptr && by->origin.drop != DropReason::none)
     text += " (" + std::string(sepal::tc::to_string(by->origin.drop)) + ")";
   text += "; way:";
-  for (const Visit& visit : way) text += " " + (visit.chain == 0 ? "start" : sepal::tc::to_string(parse_chain(visit.chain))) + ",";
+  for (const Visit& visit : way)
+    text += " " + (visit.chain == 0 ? "start" : sepal::tc::to_string(parse_chain(visit.chain))) + ",";
   text += " frame: " + model::to_string(packet);
   if (!fault.empty()) text += "; FAULT: " + fault;
   return text;

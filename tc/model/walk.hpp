@@ -22,12 +22,12 @@ struct Visit {
 
 struct Outcome {
   enum class Kind : uint8_t { dropped, host, sent } kind = Kind::host;
-  IfIndex device;                      // sent: where to
-  Packet packet;                       // as it ends
-  const CompiledRule* by = nullptr;    // the rule that decided; null: fell off the last chain
-  std::vector<Visit> way;              // in the order visited
-  bool left_hardware = false;          // hardware(): software had to finish
-  std::string fault;                   // what no packet may ever meet: empty when all is well
+  IfIndex device;                    // sent: where to
+  Packet packet;                     // as it ends
+  const CompiledRule* by = nullptr;  // the rule that decided; null: fell off the last chain
+  std::vector<Visit> way;            // in the order visited
+  bool left_hardware = false;        // hardware(): software had to finish
+  std::string fault;                 // what no packet may ever meet: empty when all is well
 
   [[nodiscard]] DropReason reason() const { return by == nullptr ? DropReason::none : by->origin.drop; }
   [[nodiscard]] std::string to_string() const;

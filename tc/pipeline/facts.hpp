@@ -21,13 +21,13 @@ struct PortKey {
 };
 
 struct BpfProgram {
-  std::string name;               // as loaded: "sepal_neigh", "sepal_slice"
+  std::string name;  // as loaded: "sepal_neigh", "sepal_slice"
   std::array<uint8_t, 8> tag{};
   auto operator<=>(const BpfProgram&) const = default;
 };
 
 struct Facts {
-  IfIndex uplink;                          // 0: missing (the agent refuses before compile)
+  IfIndex uplink;  // 0: missing (the agent refuses before compile)
   IfIndex vxlan;
   MacAddr uplink_mac;                      // what we call ourselves towards a wire
   std::map<PortKey, IfIndex> ports;        // a port that is missing here is `waiting`: nothing is compiled for it

@@ -103,8 +103,7 @@ void add_nat(Block& block, const Side& side, const TenantPlan& tenant, const con
   for (Match match : public_slice_matches(nat)) {
     match.mac(Key::dst_mac, block.facts().uplink_mac);
     block.add(0, side.prio(kPrioTagged, kPrioPublic, family), side.protocol(eth_of(family)),
-              side.match(eth_of(family), match),
-              side.pop_then(block.enter(tenant)), tag);
+              side.match(eth_of(family), match), side.pop_then(block.enter(tenant)), tag);
   }
 }
 

@@ -1,12 +1,12 @@
 // Group 2, NAT and connection state: one chain for each VNI in every block.
-// Arrives: packets that have been through `ct zone Z nat`; known connections are already translated. Matched: the state.
-// Left on the packet: nothing new. A miss (no state at all) is counted and dropped.
+// Arrives: packets that have been through `ct zone Z nat`; known connections are already translated. Matched: the
+// state. Left on the packet: nothing new. A miss (no state at all) is counted and dropped.
 //
 // The hardware may hold the two rules that lead known connections on; everything else misses there and comes up to
-// software. act_ct does not translate on lookup a packet in state NEW, nor an error in the connection's original direction
-// (the guest's own "port unreachable"): both are led through `ct commit nat` again, which applies the mapping that the
-// connection has. The first of these rules stands in software before a worse one in hardware on purpose: hardware never
-// needs it, its connection table translates.
+// software. act_ct does not translate on lookup a packet in state NEW, nor an error in the connection's original
+// direction (the guest's own "port unreachable"): both are led through `ct commit nat` again, which applies the mapping
+// that the connection has. The first of these rules stands in software before a worse one in hardware on purpose:
+// hardware never needs it, its connection table translates.
 #include "tc/pipeline/plan.hpp"
 
 namespace sepal::tc {
@@ -24,9 +24,8 @@ void group2_nat(Block& block, const TenantPlan& tenant) {
   }
   if (block.kind() == BlockKind::port && tenant.translates()) {
     const std::vector<Action> translate{ct_commit_snat(tenant.zone, {}, {}, 0, 0), goto_chain(encap)};
-    block.add(chain, 2, kEthAll,
-              Match().ct_state(kCtTrk | kCtNew).set(Key::ct_mark, kMarkTranslated, kMarkTranslated), translate,
-              software);
+    block.add(chain, 2, kEthAll, Match().ct_state(kCtTrk | kCtNew).set(Key::ct_mark, kMarkTranslated, kMarkTranslated),
+              translate, software);
     block.add(chain, 4, kEthAll,
               Match().ct_state(kCtTrk | kCtRel, kCtRpl).set(Key::ct_mark, kMarkTranslated, kMarkTranslated), translate,
               software);

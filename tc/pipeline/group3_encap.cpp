@@ -31,9 +31,9 @@ std::vector<Action> actions_of(const Block& block, const TenantPlan& tenant, con
       return rewritten(host.gateway_mac, tenant.ports[target.port].port->mac, family,
                        {goto_chain(block.chain(Group::egress, tenant.vni))});
     case Target::Kind::vtep:
-      return rewritten(host.gateway_mac, block.plan().overlay_mac, family,
-                       {tunnel_set(host.underlay.address, target.vtep, target.key, host.vxlan.port),
-                        redirect(block.facts().vxlan)});
+      return rewritten(
+          host.gateway_mac, block.plan().overlay_mac, family,
+          {tunnel_set(host.underlay.address, target.vtep, target.key, host.vxlan.port), redirect(block.facts().vxlan)});
     case Target::Kind::vlan:
     case Target::Kind::open: {
       std::vector<Action> out;

@@ -1,9 +1,9 @@
 // Group 6, guest services: software only, ends here.
-// Arrives: ARP and neighbour solicitations of guests (behind their token bucket) and of the wire. Matched: the two kinds
-// of question; a program answers in place from the map of neighbours and the redirect beside it sends the answer back
-// where the question came from. What it does not answer falls to the action's default: dropped on a guest's port and on
-// a tenant VLAN, passed to the host on the public side, which has addresses of its own there. A miss drops, or passes,
-// alike.
+// Arrives: ARP and neighbour solicitations of guests (behind their token bucket) and of the wire. Matched: the two
+// kinds of question; a program answers in place from the map of neighbours and the redirect beside it sends the answer
+// back where the question came from. What it does not answer falls to the action's default: dropped on a guest's port
+// and on a tenant VLAN, passed to the host on the public side, which has addresses of its own there. A miss drops, or
+// passes, alike.
 #include "tc/pipeline/plan.hpp"
 
 namespace sepal::tc {

@@ -1,5 +1,6 @@
 // The NIC's contract, and the pipeline's own invariants, as checks over a rule set alone: which rules would be refused,
-// or worse, silently do something else in hardware than in software. What each number means: docs/reference/pipeline.md.
+// or worse, silently do something else in hardware than in software. What each number means:
+// docs/reference/pipeline.md.
 #pragma once
 
 #include <map>
@@ -24,7 +25,7 @@ struct LintContext {
   std::vector<std::pair<IfIndex, BlockKind>> blocks;  // devices and what they are; a device not named is a port
 
   // Who is who, for I3; it is checked when `zones` is given.
-  std::map<IfIndex, Vni> owners;        // port devices
+  std::map<IfIndex, Vni> owners;  // port devices
   std::map<Vni, Zone> zones;
   std::map<Vid, Vni> vlans;             // tenant VLANs on the uplink
   std::set<std::pair<Vni, Vni>> peers;  // both ways

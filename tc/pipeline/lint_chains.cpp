@@ -76,7 +76,8 @@ void check_ties(Lint& lint, ChainRules::const_iterator begin, ChainRules::const_
         if (met == values.end()) continue;
         for (const CompiledRule* other : met->second) {
           if (same_effect(rule->rule.spec, other->rule.spec)) continue;
-          lint.find("I5", *rule, "meets another rule of its priority that does something else: " + to_text(other->rule));
+          lint.find("I5", *rule,
+                    "meets another rule of its priority that does something else: " + to_text(other->rule));
           break;
         }
       }
@@ -96,16 +97,16 @@ void check_masks(Lint& lint, ChainRules::const_iterator begin, ChainRules::const
   }
   if (shapes.size() <= kMasksMax) return;
   lint.find("L15", *last,
-            std::to_string(shapes.size()) + " masks at one priority in hardware; slices of NAT that begin and end at "
-                                            "powers of two need fewer",
+            std::to_string(shapes.size()) +
+                " masks at one priority in hardware; slices of NAT that begin and end at "
+                "powers of two need fewer",
             true);
 }
 
 // The one named exception to L1, trap 1 of the pipeline: in software a NEW packet of a translated connection is led
 // through `ct commit nat` before the rule that lets committed ones on; hardware's own table translates it.
 bool is_translating_twin(const CompiledRule& software, const CompiledRule& hardware) {
-  static const Match kTranslated =
-      Match().ct_state(kCtTrk | kCtNew).set(Key::ct_mark, 2, 2);
+  static const Match kTranslated = Match().ct_state(kCtTrk | kCtNew).set(Key::ct_mark, 2, 2);
   const auto* ct = find_action<Ct>(software);
   const KeyMatch* mark = hardware.rule.spec.match.find(Key::ct_mark);
   return software.rule.spec.match == kTranslated && ct != nullptr && ct->commit && ct->nat && !ct->nat_first &&
@@ -126,8 +127,9 @@ void check_overtaking(Lint& lint, const LintBlock& block, const ChainRules& chai
     if (in_hardware(*software)) continue;
     const RuleSpec& mine = software->rule.spec;
     auto is_twin = [&](const CompiledRule* twin) {
-      return in_hardware(*twin) && twin->rule.id.prio <= software->rule.id.prio && twin->rule.spec.match.covers(mine.match) &&
-             protocols_meet(twin->rule.id, software->rule.id) && leads_to_software(block, *twin);
+      return in_hardware(*twin) && twin->rule.id.prio <= software->rule.id.prio &&
+             twin->rule.spec.match.covers(mine.match) && protocols_meet(twin->rule.id, software->rule.id) &&
+             leads_to_software(block, *twin);
     };
     for (const CompiledRule* hardware : chain) {
       if (!in_hardware(*hardware) || hardware->rule.id.prio < software->rule.id.prio) continue;
@@ -150,7 +152,8 @@ void check_first_priority(Lint& lint, const LintBlock& block, uint32_t number, c
     if (first == nullptr) first = rule;
     ++count;
   }
-  if (count > 1 && first->rule.id.prio != 1) lint.find("L7", *first, "the best rule of a chain must stand at priority 1");
+  if (count > 1 && first->rule.id.prio != 1)
+    lint.find("L7", *first, "the best rule of a chain must stand at priority 1");
 }
 
 // I4: a chain ends in a rule that takes everything and decides.
@@ -229,7 +232,9 @@ void check_shared_tables(Lint& lint) {
   }
   for (const auto& [number, rule] : chains[BlockKind::uplink]) {
     if (!chains[BlockKind::vxlan].contains(number)) continue;
-    lint.find("L5", *rule, "chain " + std::to_string(number) + " is used by the tunnel's rules, too: the NIC keeps both in one table");
+    lint.find(
+        "L5", *rule,
+        "chain " + std::to_string(number) + " is used by the tunnel's rules, too: the NIC keeps both in one table");
   }
   for (const LintBlock& block : lint.blocks) {
     auto first = block.chains.find(0);

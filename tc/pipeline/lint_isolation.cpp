@@ -60,8 +60,9 @@ class Isolation {
         auto zone = by_zone_.find(ct->zone);
         if (zone == by_zone_.end()) continue;  // reassembly, nobody's
         if (!may_cross(network, zone->second)) {
-          lint_.find("I3", rule, "enters VNI " + std::to_string(zone->second.value()) + " from VNI " +
-                                     std::to_string(network.value()) + ", which is no peer of it");
+          lint_.find("I3", rule,
+                     "enters VNI " + std::to_string(zone->second.value()) + " from VNI " +
+                         std::to_string(network.value()) + ", which is no peer of it");
         }
         network = zone->second;
       } else if (const auto* gact = std::get_if<Gact>(&action.kind)) {
@@ -82,8 +83,8 @@ class Isolation {
     const Vni vni = parse_chain(chain).vni;
     if (network == Vni()) network = vni;
     if (vni != Vni() && vni != network) {
-      lint_.find("I3", rule, "leads a packet of VNI " + std::to_string(network.value()) + " into " +
-                                 to_string(parse_chain(chain)));
+      lint_.find("I3", rule,
+                 "leads a packet of VNI " + std::to_string(network.value()) + " into " + to_string(parse_chain(chain)));
     }
     follow(chain, network);
   }
@@ -97,7 +98,8 @@ class Isolation {
       lint_.find("I3", rule, "a packet of VNI " + std::to_string(network.value()) + " leaves " + where);
     };
     if (kind == BlockKind::vxlan) {
-      if (tunnel == nullptr || !may_cross(network, Vni(tunnel->key_id)) || network == Vni()) wrong("with a foreign tunnel key");
+      if (tunnel == nullptr || !may_cross(network, Vni(tunnel->key_id)) || network == Vni())
+        wrong("with a foreign tunnel key");
     } else if (kind == BlockKind::uplink) {
       auto owner = lint_.context.vlans.find(tag);
       if (owner != lint_.context.vlans.end() && owner->second != network) wrong("with another tenant's VLAN");

@@ -29,10 +29,10 @@ struct Lint {
 };
 
 // The parts, each in its own file.
-void lint_rules(Lint& lint);       // what one rule alone shows: L2 L3 L8 L9 L10 L12 L14 L16 L17 L18 L19
-void lint_chains(Lint& lint);      // what stands beside it: L1 L5 L7 L13 L15 I4 I5
-void lint_ways(Lint& lint);        // where its jumps lead: L4 L6 L21 I2
-void lint_isolation(Lint& lint);   // whose packets end where: I3
+void lint_rules(Lint& lint);      // what one rule alone shows: L2 L3 L8 L9 L10 L12 L14 L16 L17 L18 L19
+void lint_chains(Lint& lint);     // what stands beside it: L1 L5 L7 L13 L15 I4 I5
+void lint_ways(Lint& lint);       // where its jumps lead: L4 L6 L21 I2
+void lint_isolation(Lint& lint);  // whose packets end where: I3
 
 inline bool in_hardware(const CompiledRule& rule) { return !rule.rule.spec.skip_hw; }
 // The chain a rule jumps to; 0, nobody's target, when it does not.

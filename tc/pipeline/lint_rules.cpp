@@ -82,7 +82,8 @@ void check_layers(Lint& lint, const LintBlock& block, const CompiledRule& rule) 
   // In the first chain tagged frames arrive. With protocol all and any key but the tunnel's, software takes them and
   // the NIC does not.
   if (id.chain == 0 && id.protocol == kEthAll && !names_vlan && tunnel_keys(match) != match) {
-    lint.find("L18", rule, "says nothing of VLAN tags: software matches tagged frames, too, the NIC only untagged ones");
+    lint.find("L18", rule,
+              "says nothing of VLAN tags: software matches tagged frames, too, the NIC only untagged ones");
   }
 }
 
@@ -129,11 +130,13 @@ void check_actions(Lint& lint, const CompiledRule& rule) {
     const bool last = i + 1 == actions.size();
     if (const auto* ct = std::get_if<Ct>(&action.kind)) {
       if (last) lint.find("L9", rule, "ct is the last action");
-      if (!ct->commit && !ct->clear && !ct->nat) lint.find("L9", rule, "a ct lookup without nat: translated connections miss");
+      if (!ct->commit && !ct->clear && !ct->nat)
+        lint.find("L9", rule, "a ct lookup without nat: translated connections miss");
       if (action.index != 0) lint.find("L3", rule, "a shared ct action: the NIC's statistics refuse the second user");
       if (hardware && ct->commit) lint.find("L9", rule, "ct commit in hardware: the NIC looks up and commits nothing");
       if (hardware && ct->zone.value() > limits::kOffloadZoneMax) {
-        lint.find("L16", rule, "conntrack zone " + std::to_string(ct->zone.value()) + " in hardware: the NIC restores 254");
+        lint.find("L16", rule,
+                  "conntrack zone " + std::to_string(ct->zone.value()) + " in hardware: the NIC restores 254");
       }
     } else if (const auto* police = std::get_if<Police>(&action.kind)) {
       if (police->exceed.control != Control::drop || police->conform.control != Control::pipe) {
@@ -150,10 +153,12 @@ void check_actions(Lint& lint, const CompiledRule& rule) {
       }
     } else if (std::holds_alternative<TunnelSet>(action.kind)) {
       if (last || !std::holds_alternative<Mirred>(actions[i + 1].kind)) {
-        lint.find("L19", rule, "tunnel_key set must stand directly before its redirect: else the NIC loses it silently");
+        lint.find("L19", rule,
+                  "tunnel_key set must stand directly before its redirect: else the NIC loses it silently");
       }
     } else if (std::holds_alternative<TunnelUnset>(action.kind)) {
-      if (goto_target(rule) != 0) lint.find("L2", rule, "tunnel_key unset beside goto: \"Decap with goto isn't supported\"");
+      if (goto_target(rule) != 0)
+        lint.find("L2", rule, "tunnel_key unset beside goto: \"Decap with goto isn't supported\"");
     } else if (std::holds_alternative<Bpf>(action.kind) || std::holds_alternative<SkbeditMark>(action.kind)) {
       if (hardware) lint.find("L14", rule, "act_bpf and skbedit mark do not offload: the rule must be skip_hw");
     }
@@ -194,12 +199,13 @@ void check_pools(Lint& lint) {
     }
   }
   if (tunnels.size() > kTunnelsMax) {
-    lint.find("L16", *last, std::to_string(tunnels.size()) + " tunnels: the NIC numbers 4095, the others stay in software",
-              true);
+    lint.find("L16", *last,
+              std::to_string(tunnels.size()) + " tunnels: the NIC numbers 4095, the others stay in software", true);
   }
   if (chains.size() + lookups > kObjectsMax) {
-    lint.find("L16", *last, std::to_string(chains.size()) + " chains and " + std::to_string(lookups) +
-                                " ct actions: together the NIC numbers 65535",
+    lint.find("L16", *last,
+              std::to_string(chains.size()) + " chains and " + std::to_string(lookups) +
+                  " ct actions: together the NIC numbers 65535",
               true);
   }
 }

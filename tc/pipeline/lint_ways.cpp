@@ -25,9 +25,11 @@ void check_targets(Lint& lint, const LintBlock& block) {
       if (target == 0) continue;
       auto chain = block.chains.find(target);
       if (chain == block.chains.end()) {
-        lint.find("I2", *rule, "goto " + to_string(parse_chain(target)) + ", which is not there: the packet would drop uncounted");
+        lint.find("I2", *rule,
+                  "goto " + to_string(parse_chain(target)) + ", which is not there: the packet would drop uncounted");
       } else if (in_hardware(*rule) && all_in_software(chain->second) && !is_software_group(target)) {
-        lint.find("L21", *rule, "goto " + to_string(parse_chain(target)) + ", which has nothing in hardware, from a rule that is");
+        lint.find("L21", *rule,
+                  "goto " + to_string(parse_chain(target)) + ", which has nothing in hardware, from a rule that is");
       }
     }
   }
@@ -53,7 +55,8 @@ class Depths {
       const uint32_t target = goto_target(*rule);
       if (target == 0) continue;
       if (open_.contains(target)) {
-        lint_.find("L6", *rule, "goto " + to_string(parse_chain(target)) + " closes a cycle: hardware has no guard against it");
+        lint_.find("L6", *rule,
+                   "goto " + to_string(parse_chain(target)) + " closes a cycle: hardware has no guard against it");
         continue;
       }
       const unsigned below = depth(target) + 1;

@@ -25,7 +25,16 @@
 
 namespace sepal::tc {
 
-enum class Group : uint8_t { ingress = 0, decap = 1, nat = 2, encap = 3, egress = 4, punted = 5, services = 6, fresh = 7 };
+enum class Group : uint8_t {
+  ingress = 0,
+  decap = 1,
+  nat = 2,
+  encap = 3,
+  egress = 4,
+  punted = 5,
+  services = 6,
+  fresh = 7
+};
 enum class Lane : uint8_t { guest = 0, uplink = 1 };
 
 struct ChainId {
@@ -48,24 +57,24 @@ enum class BlockKind : uint8_t { port, vxlan, uplink };
 // Why a final rule drops: the vocabulary of docs/reference/pipeline.md and of `sepalctl show`.
 enum class DropReason : uint8_t {
   none,
-  spoofed,          // g0: not the port's own MAC and address (also: tagged frames, other protocols)
-  unknown_vni,      // g1 vxlan: no such tenant here
-  unknown_vlan,     // g1 uplink: a tag nobody owns
-  outside_slice,    // g1 uplink: a public address of ours, but a port outside every slice
-  invalid,          // g2: conntrack says so
-  untracked,        // g2: no verdict from conntrack
-  blackhole,        // g3: the route says so
-  no_route,         // g3, g7
-  waiting,          // g3, g7: the route's port has no device yet, or the public gateway's MAC is not known yet
-  hairpin,          // g3: the destination is the port it came from
-  unknown_mac,      // g4: no such port
-  multicast,        // g5, g7: to a group; nothing here forwards to groups
-  ttl_expired,      // g5
-  bad_fragment,     // g5: what is left after reassembly
-  not_answered,     // g6: a question that is not ours to answer
-  no_syn,           // g7: TCP that does not begin with SYN
-  no_nat,           // g7: to the public side without an entry in `nat`
-  unpublished,      // lane 1 g7: new from outside without a published service
+  spoofed,        // g0: not the port's own MAC and address (also: tagged frames, other protocols)
+  unknown_vni,    // g1 vxlan: no such tenant here
+  unknown_vlan,   // g1 uplink: a tag nobody owns
+  outside_slice,  // g1 uplink: a public address of ours, but a port outside every slice
+  invalid,        // g2: conntrack says so
+  untracked,      // g2: no verdict from conntrack
+  blackhole,      // g3: the route says so
+  no_route,       // g3, g7
+  waiting,        // g3, g7: the route's port has no device yet, or the public gateway's MAC is not known yet
+  hairpin,        // g3: the destination is the port it came from
+  unknown_mac,    // g4: no such port
+  multicast,      // g5, g7: to a group; nothing here forwards to groups
+  ttl_expired,    // g5
+  bad_fragment,   // g5: what is left after reassembly
+  not_answered,   // g6: a question that is not ours to answer
+  no_syn,         // g7: TCP that does not begin with SYN
+  no_nat,         // g7: to the public side without an entry in `nat`
+  unpublished,    // lane 1 g7: new from outside without a published service
 };
 std::string_view to_string(DropReason reason);
 
@@ -74,44 +83,46 @@ std::string_view to_string(DropReason reason);
 struct Origin {
   BlockKind block = BlockKind::port;
   Group group = Group::ingress;
-  Vni vni;                       // 0: no single tenant's (host)
+  Vni vni;  // 0: no single tenant's (host)
   DropReason drop = DropReason::none;
-  config::Location where;        // the object in YAML that made the rule; line 0: the pipeline itself
+  config::Location where;  // the object in YAML that made the rule; line 0: the pipeline itself
   bool operator==(const Origin&) const = default;
 };
 
 struct CompiledRule {
-  Rule rule;       // complete: handle set, collision-free within (device, chain, prio)
-  Cookie cookie;   // content hash over spec and protocol, the tenant's zone
+  Rule rule;      // complete: handle set, collision-free within (device, chain, prio)
+  Cookie cookie;  // content hash over spec and protocol, the tenant's zone
   Origin origin;
-  uint8_t depth = 0;  // longest goto path from here to a leaf: rules are added by ascending and removed by descending depth
+  uint8_t depth =
+      0;  // longest goto path from here to a leaf: rules are added by ascending and removed by descending depth
   bool operator==(const CompiledRule&) const = default;
 };
 
 // An entry the eBPF objects need, beside the rules: see bpf/shared.h for the maps.
-struct NeighbourEntry {  // map sepal_neighbours
-  IfIndex device;        // where the question arrives
-  Vid vlan;              // 0: untagged
-  IpPrefix target;       // IPv4 or IPv6
+struct NeighbourEntry {                                                                // map sepal_neighbours
+  IfIndex device;                                                                      // where the question arrives
+  Vid vlan;                                                                            // 0: untagged
+  IpPrefix target;                                                                     // IPv4 or IPv6
   enum class Answer : uint8_t { silent, neighbour, gateway } answer = Answer::silent;  // silent: the asker's own
-  MacAddr mac;           // what is answered
+  MacAddr mac;                                                                         // what is answered
   auto operator<=>(const NeighbourEntry&) const = default;
 };
-struct SliceEntry {      // map sepal_slices
-  IpAddr address;        // public, shared
-  uint16_t port = 0;     // first of an aligned power-of-two range, host order
+struct SliceEntry {        // map sepal_slices
+  IpAddr address;          // public, shared
+  uint16_t port = 0;       // first of an aligned power-of-two range, host order
   uint8_t port_bits = 16;  // how many leading bits of the port count
-  uint32_t slice = 0;    // number the `hash` rules match, never 0
+  uint32_t slice = 0;      // number the `hash` rules match, never 0
   auto operator<=>(const SliceEntry&) const = default;
 };
 
 struct RuleSet {
-  std::vector<CompiledRule> rules;          // sorted by (device, chain, prio, handle); ids are unique
-  std::vector<NeighbourEntry> neighbours;   // sorted
-  std::vector<SliceEntry> slices;           // sorted
-  std::map<Vni, Zone> zones;                // of every tenant compiled
-  std::vector<PortKey> waiting;             // ports whose device is not there, sorted
-  std::vector<std::string> notes;           // other things that wait or differ, one line each, sorted ("public IPv4 gateway's MAC unknown: …")
+  std::vector<CompiledRule> rules;         // sorted by (device, chain, prio, handle); ids are unique
+  std::vector<NeighbourEntry> neighbours;  // sorted
+  std::vector<SliceEntry> slices;          // sorted
+  std::map<Vni, Zone> zones;               // of every tenant compiled
+  std::vector<PortKey> waiting;            // ports whose device is not there, sorted
+  std::vector<std::string>
+      notes;  // other things that wait or differ, one line each, sorted ("public IPv4 gateway's MAC unknown: …")
   bool operator==(const RuleSet&) const = default;
 };
 

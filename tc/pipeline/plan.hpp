@@ -63,8 +63,8 @@ struct TenantPlan {
   Vni vni;
   Zone zone;
   std::vector<LocalPort> ports;
-  std::vector<Target> targets;             // sorted by prefix, one for each
-  std::vector<const TenantPlan*> peers;    // reached by a Target::peer, sorted by VNI, each once
+  std::vector<Target> targets;           // sorted by prefix, one for each
+  std::vector<const TenantPlan*> peers;  // reached by a Target::peer, sorted by VNI, each once
   // What stands in a block, by Routes: targets_in_block() and classify(), the same in all blocks.
   std::array<std::vector<Target>, 2> block_targets;
   std::array<std::vector<DestinationClass>, 2> block_classes;
@@ -110,8 +110,8 @@ class Block {
   // A match that hardware may see in a chain behind the first of this block: in the vxlan block it repeats the outer
   // keys of the rule that led here, byte for byte; elsewhere it is empty.
   [[nodiscard]] Match inner(Vni vni) const;
-  // How a packet enters a tenant's network: `ct zone Z nat` → group 2. Where a NIC must not look the zone up, the rule of
-  // the shared chain 0 stays in hardware, so that it is not overtaken, and leads into software: → group 5.
+  // How a packet enters a tenant's network: `ct zone Z nat` → group 2. Where a NIC must not look the zone up, the rule
+  // of the shared chain 0 stays in hardware, so that it is not overtaken, and leads into software: → group 5.
   [[nodiscard]] std::vector<Action> enter(const TenantPlan& tenant) const;
 
  private:
@@ -157,7 +157,8 @@ inline constexpr Family kFamilies[] = {Family::ipv4, Family::ipv6};
 inline uint8_t icmp_of(Family family) { return family == Family::ipv4 ? kProtoIcmp : kProtoIcmpv6; }
 inline constexpr uint8_t kNdSolicitation = 135;
 
-// What of the public side belongs to a `nat` entry: its address, and for a slice TCP and UDP to each block of its ports.
+// What of the public side belongs to a `nat` entry: its address, and for a slice TCP and UDP to each block of its
+// ports.
 std::vector<Match> public_slice_matches(const config::Nat& nat);
 // A number for a slice of a shared public address that stays the same over reloads; never 0.
 uint32_t slice_number(const config::Nat& nat);

@@ -1,5 +1,5 @@
-// Why a rule is kept out of hardware: the pipeline's own decision, in words for `explain`. What a NIC refused is another
-// matter (agent/offload.hpp).
+// Why a rule is kept out of hardware: the pipeline's own decision, in words for `explain`. What a NIC refused is
+// another matter (agent/offload.hpp).
 #pragma once
 
 #include <string_view>

@@ -20,10 +20,10 @@ inline double ms_since(BenchClock::time_point begin) {
 }
 
 struct Meter {
-  double write_ms = 0;    // inside transact()
-  double read_ms = 0;     // inside dump() and get(), the time of their sinks included
-  size_t filters = 0;     // RTM_NEWTFILTER and RTM_DELTFILTER messages sent for rules
-  size_t others = 0;      // every other message that changes the kernel; a clsact and the mark that makes it ours
+  double write_ms = 0;  // inside transact()
+  double read_ms = 0;   // inside dump() and get(), the time of their sinks included
+  size_t filters = 0;   // RTM_NEWTFILTER and RTM_DELTFILTER messages sent for rules
+  size_t others = 0;    // every other message that changes the kernel; a clsact and the mark that makes it ours
   size_t write_bytes = 0;
   size_t dumps = 0;
 };
@@ -34,10 +34,11 @@ class MeteredTransport : public netlink::Transport {
 
   Result<void> transact(netlink::Bytes& requests,
                         const std::function<void(size_t, const netlink::Answer&)>& answered) override {
-    (void)netlink::for_each_message(requests, [this](const nlmsghdr& header, netlink::BytesView message) -> Result<void> {
-      ++(is_rule(header, message) ? meter_.filters : meter_.others);
-      return {};
-    });
+    (void)netlink::for_each_message(requests,
+                                    [this](const nlmsghdr& header, netlink::BytesView message) -> Result<void> {
+                                      ++(is_rule(header, message) ? meter_.filters : meter_.others);
+                                      return {};
+                                    });
     meter_.write_bytes += requests.size();
     const auto begin = BenchClock::now();
     auto result = inner_->transact(requests, answered);

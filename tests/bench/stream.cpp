@@ -70,7 +70,8 @@ int send_stream(const Endpoint& to, uint64_t per_second, double seconds) {
     const double elapsed = std::chrono::duration<double>(Clock::now() - begin).count();
     if (seconds > 0 && elapsed >= seconds) break;
     const auto due = static_cast<uint64_t>(elapsed * static_cast<double>(per_second));
-    if (due > sent) late_max = std::max(late_max, static_cast<double>(due - sent) * 1000.0 / static_cast<double>(per_second));
+    if (due > sent)
+      late_max = std::max(late_max, static_cast<double>(due - sent) * 1000.0 / static_cast<double>(per_second));
     for (; sent < due && stop_asked == 0; ++sent) {
       uint64_t payload[4] = {sent};
       if (::send(fd, payload, sizeof payload, 0) < 0) ++refused;  // counted as lost: the receiver will miss it
@@ -100,8 +101,10 @@ int receive_stream(const Endpoint& at) {
     const uint64_t number = payload[0];
     if (number > (1ULL << 30U)) continue;
     if (number >= seen.size()) seen.resize(number + 1 + seen.size() / 2);
-    if (seen[number]) ++duplicates;
-    else ++received;
+    if (seen[number])
+      ++duplicates;
+    else
+      ++received;
     seen[number] = true;
   }
   // Where the holes are: the first numbers of at most ten of them.

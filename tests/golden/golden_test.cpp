@@ -162,8 +162,9 @@ void compare(const fs::path& file, const std::string& text) {
     const bool more_b = static_cast<bool>(std::getline(actual, b));
     if (!more_a && !more_b) return;
     if (more_a && more_b && a == b) continue;
-    ADD_FAILURE() << file.string() << ":" << line << " differs (refresh: see tests/golden/README.md)\n  known: "
-                  << (more_a ? a : "(end)") << "\n  now:   " << (more_b ? b : "(end)");
+    ADD_FAILURE() << file.string() << ":" << line
+                  << " differs (refresh: see tests/golden/README.md)\n  known: " << (more_a ? a : "(end)")
+                  << "\n  now:   " << (more_b ? b : "(end)");
     return;
   }
 }

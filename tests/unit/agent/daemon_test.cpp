@@ -80,7 +80,7 @@ TEST_F(DaemonTest, status_tells_what_is_in_place) {
 
 TEST_F(DaemonTest, only_root_may_open_the_socket) {
   start();
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(::stat(paths_.socket.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777U, 0600U);
 }
@@ -113,7 +113,8 @@ TEST_F(DaemonTest, apply_is_done_for_its_own_directory_and_refused_for_another) 
   const json other = ask({{"do", "apply"}, {"directory", directory_}});
   EXPECT_FALSE(other["ok"]);
   EXPECT_EQ(other["exit"], kExitLocked);
-  EXPECT_NE(other["error"].get<std::string>().find("sepald runs this instance from " + config_directory_), std::string::npos);
+  EXPECT_NE(other["error"].get<std::string>().find("sepald runs this instance from " + config_directory_),
+            std::string::npos);
 }
 
 TEST_F(DaemonTest, nonsense_on_the_socket_is_answered_or_dropped_and_hurts_nobody) {
@@ -121,8 +122,8 @@ TEST_F(DaemonTest, nonsense_on_the_socket_is_answered_or_dropped_and_hurts_nobod
   EXPECT_FALSE(ask({{"do", "dance"}})["ok"]);
   EXPECT_FALSE(ask({{"do", 7}})["ok"]);
   EXPECT_FALSE(ask(json::object())["ok"]);
-  for (const std::string& bytes : {std::string("\xff\xff\xff\xff", 4), std::string("\0\0\0\0", 4), std::string("\0\0\0\5[1]", 7),
-                                  std::string("\0\0\0\4{{{{", 8)}) {
+  for (const std::string& bytes : {std::string("\xff\xff\xff\xff", 4), std::string("\0\0\0\0", 4),
+                                   std::string("\0\0\0\5[1]", 7), std::string("\0\0\0\4{{{{", 8)}) {
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM, 0));
     sockaddr_un un{};
     un.sun_family = AF_UNIX;

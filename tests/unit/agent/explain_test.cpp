@@ -73,8 +73,9 @@ TEST_F(ExplainTest, a_rule_that_somebody_deleted_is_missing_on_the_way) {
 }
 
 TEST_F(ExplainTest, a_frame_in_hex_is_asked_about_as_it_is) {
-  const std::string tagged = "02736570616c0200000001018100000a0800450000280001000040060000 0a0000010a000003 9c400050"
-                             "00000000000000005002200000000000";
+  const std::string tagged =
+      "02736570616c0200000001018100000a0800450000280001000040060000 0a0000010a000003 9c400050"
+      "00000000000000005002200000000000";
   const Explanation told = this->told({"blue/web"}, {"--frame", tagged});
   EXPECT_EQ(told.ways.back().outcome.reason(), tc::DropReason::spoofed);
 }

@@ -22,7 +22,8 @@ class PlanTest : public AgentTest {
       for (Filter& filter : filters_on(device)) old.push_back(std::move(filter));
     const Names names(&config, difference->world.facts.ports, difference->world.devices);
     std::vector<std::string> lines;
-    for (const Change& change : summarize(names, difference->wanted.rules, difference->world.observed, difference->steps, old))
+    for (const Change& change :
+         summarize(names, difference->wanted.rules, difference->world.observed, difference->steps, old))
       lines.push_back(to_line(names, change));
     return lines;
   }
@@ -36,8 +37,9 @@ TEST_F(PlanTest, planning_writes_nothing) {
   auto difference = find_difference(kernel, usual_config(), paths_);
   ASSERT_TRUE(difference);
   EXPECT_TRUE(difference->any());
-  EXPECT_EQ(difference->to_make, (std::vector<std::string>{"vxlan device sepal-vxlan", "clsact on uplink", "clsact on blue-web",
-                                                           "clsact on blue-app", "clsact on green-web", "clsact on sepal-vxlan"}));
+  EXPECT_EQ(difference->to_make,
+            (std::vector<std::string>{"vxlan device sepal-vxlan", "clsact on uplink", "clsact on blue-web",
+                                      "clsact on blue-app", "clsact on green-web", "clsact on sepal-vxlan"}));
   EXPECT_EQ(kernel_.writes(), 0U);
   EXPECT_FALSE(slow_path_.pinned);
   EXPECT_TRUE(slow_path_.calls.empty());
@@ -89,8 +91,9 @@ TEST_F(PlanTest, a_rule_is_told_in_words) {
   commit.direction = tc::Ct::Direction::src;
   commit.nat_first = commit.nat_last = IpAddr::v4(203, 0, 113, 10);
   commit.nat_ports = PortRange{1024, 2047};
-  spec.actions = {{.kind = commit},
-                  {.kind = tc::Gact{{tc::Control::goto_chain, tc::chain_number(tc::Lane::guest, tc::Group::encap, Vni(100))}}}};
+  spec.actions = {
+      {.kind = commit},
+      {.kind = tc::Gact{{tc::Control::goto_chain, tc::chain_number(tc::Lane::guest, tc::Group::encap, Vni(100))}}}};
   EXPECT_EQ(actions_in_words(spec, names), "commit in zone 3 snat to 203.0.113.10 ports 1024-2047, to g3 vni 100");
 }
 
@@ -125,8 +128,8 @@ TEST_F(PlanTest, show_works_without_a_configuration) {
 TEST_F(PlanTest, a_report_holds_its_documented_fields) {
   const PassReport report = apply(usual_config());
   const nlohmann::json out = to_json(report, {});
-  for (const char* field : {"rules", "added", "replaced", "removed", "connections_ended", "foreign", "tenants_without_offload",
-                            "made", "changes", "problems", "notes", "waiting", "refused"})
+  for (const char* field : {"rules", "added", "replaced", "removed", "connections_ended", "foreign",
+                            "tenants_without_offload", "made", "changes", "problems", "notes", "waiting", "refused"})
     EXPECT_TRUE(out.contains(field)) << field;
   EXPECT_EQ(out["added"], report.rules);
   EXPECT_TRUE(out["refused"].is_array());

@@ -18,7 +18,8 @@ TEST_F(ReconcilerTest, a_first_apply_installs_every_rule_that_was_compiled) {
   EXPECT_TRUE(report.outcome.refusals.empty());
   EXPECT_TRUE(report.problems.empty()) << report.problems.front();
   size_t installed = 0;
-  for (const char* device : {"uplink", "sepal-vxlan", "blue-web", "blue-app", "green-web"}) installed += filters_on(device).size();
+  for (const char* device : {"uplink", "sepal-vxlan", "blue-web", "blue-app", "green-web"})
+    installed += filters_on(device).size();
   EXPECT_EQ(installed, report.rules);
 }
 
@@ -103,15 +104,16 @@ TEST_F(ReconcilerTest, a_foreign_filter_in_our_place_is_named_and_not_touched) {
   ASSERT_FALSE(reconciler.troubles().empty());
   for (const auto& [key, trouble] : reconciler.troubles()) {
     EXPECT_EQ(trouble.refusal.error.code, Errc::conflict);
-    EXPECT_NE(trouble.refusal.error.message().find("blue-web chain 0x0 prio"), std::string::npos) << trouble.refusal.error.message();
+    EXPECT_NE(trouble.refusal.error.message().find("blue-web chain 0x0 prio"), std::string::npos)
+        << trouble.refusal.error.message();
     EXPECT_NE(trouble.refusal.error.message().find("basic"), std::string::npos);
   }
   EXPECT_EQ(kernel_.filters.at(place).kind, "basic");
 }
 
 TEST_F(ReconcilerTest, every_jump_is_written_after_its_target_is_closed) {
-  // At every write of a rule, the chain it jumps to must hold its last rule already: else a packet in between would fall
-  // off its end. Judged at the fake, message by message.
+  // At every write of a rule, the chain it jumps to must hold its last rule already: else a packet in between would
+  // fall off its end. Judged at the fake, message by message.
   const config::Config config = usual_config();
   std::set<std::pair<IfIndex, uint32_t>> chains;
   size_t jumps = 0;
@@ -247,7 +249,8 @@ TEST_F(ReconcilerTest, tenants_keep_their_zones_when_one_with_a_smaller_vni_come
   apply(read_config(kHostYaml + kGreen));
   auto zone_of = [&](const std::string& device) {
     for (const Filter& filter : filters_on(device))
-      if (filter.state.cookie && tc::parse_chain(filter.rule.id.chain).group == tc::Group::nat) return filter.state.cookie->zone;
+      if (filter.state.cookie && tc::parse_chain(filter.rule.id.chain).group == tc::Group::nat)
+        return filter.state.cookie->zone;
     return Zone();
   };
   const Zone green = zone_of("green-web");
@@ -261,7 +264,8 @@ TEST_F(ReconcilerTest, tenants_keep_their_zones_when_one_with_a_smaller_vni_come
 TEST_F(ReconcilerTest, entries_of_the_slow_path_come_before_rules_and_go_after) {
   bool put_before_first_rule = false;
   kernel_.before_each_write = [&] {
-    if (kernel_.filters.size() > kernel_.clsact.size() && slow_path_.calls.empty())  // the clsacts' marks are filters, too
+    if (kernel_.filters.size() > kernel_.clsact.size() &&
+        slow_path_.calls.empty())  // the clsacts' marks are filters, too
       ADD_FAILURE() << "a rule was written before the entries it leads to";
     put_before_first_rule = put_before_first_rule || !slow_path_.calls.empty();
   };
@@ -289,8 +293,8 @@ TEST_F(ReconcilerTest, connections_of_a_tenant_that_left_end_and_others_live) {
   const Zone blue = zone_on("blue-web");
   const Zone green = zone_on("green-web");
   ASSERT_NE(blue, green);
-  conntrack_.table = {connection(blue, 1, "10.0.0.1"), connection(blue, 2, "10.0.0.3"), connection(green, 3, "10.0.0.1"),
-                      connection(Zone(), 4, "10.0.0.1")};
+  conntrack_.table = {connection(blue, 1, "10.0.0.1"), connection(blue, 2, "10.0.0.3"),
+                      connection(green, 3, "10.0.0.1"), connection(Zone(), 4, "10.0.0.1")};
   // green goes as a whole, and of blue port app.
   const PassReport report = apply(read_config(kHostYaml + kBlueHead + kWebPort + kRemoteRoute));
   EXPECT_EQ(report.connections_ended, 2U);

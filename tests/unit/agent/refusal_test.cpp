@@ -19,7 +19,8 @@ class RefusalTest : public AgentTest {
 
   // Refuses rules that `chosen` picks, with a driver's words.
   void refuse_rules(std::function<bool(const tc::Rule&)> chosen) {
-    kernel_.refuse = [this, chosen = std::move(chosen)](netlink::BytesView message) -> std::optional<test::FakeKernel::Refusal> {
+    kernel_.refuse =
+        [this, chosen = std::move(chosen)](netlink::BytesView message) -> std::optional<test::FakeKernel::Refusal> {
       auto filter = tc::decode_filter(message);
       if (!filter || filter->kind != "flower" || !chosen(filter->rule)) return std::nullopt;
       ++asked_;
@@ -38,7 +39,8 @@ bool is_remote_route(const tc::Rule& rule) {
 }
 
 TEST_F(RefusalTest, a_refused_rule_stops_no_other_and_is_named_with_the_kernels_words) {
-  refuse_rules([this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
+  refuse_rules(
+      [this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
   Reconciler reconciler = patient();
   auto report = reconciler.apply(usual_config(), {});
   ASSERT_TRUE(report);
@@ -51,7 +53,8 @@ TEST_F(RefusalTest, a_refused_rule_stops_no_other_and_is_named_with_the_kernels_
 }
 
 TEST_F(RefusalTest, a_refused_rule_is_tried_again_after_one_second_then_two_then_four) {
-  refuse_rules([this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
+  refuse_rules(
+      [this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
   Reconciler reconciler = patient();
   ASSERT_TRUE(reconciler.apply(usual_config(), {}));
   EXPECT_EQ(asked_, 1U);
@@ -66,7 +69,8 @@ TEST_F(RefusalTest, a_refused_rule_is_tried_again_after_one_second_then_two_then
 }
 
 TEST_F(RefusalTest, a_rule_accepted_at_last_is_forgotten) {
-  refuse_rules([this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
+  refuse_rules(
+      [this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
   Reconciler reconciler = patient();
   ASSERT_TRUE(reconciler.apply(usual_config(), {}));
   kernel_.refuse = nullptr;
@@ -92,7 +96,8 @@ TEST_F(RefusalTest, attempts_are_those_the_kernel_saw_however_long_a_pass_takes)
 }
 
 TEST_F(RefusalTest, a_reload_tries_refused_rules_at_once) {
-  refuse_rules([this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
+  refuse_rules(
+      [this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
   Reconciler reconciler = patient();
   ASSERT_TRUE(reconciler.apply(usual_config(), {}));
   ASSERT_TRUE(reconciler.apply(usual_config(), {}));
@@ -103,7 +108,8 @@ TEST_F(RefusalTest, a_reload_tries_refused_rules_at_once) {
 }
 
 TEST_F(RefusalTest, looks_stay_quiet_while_a_refused_rule_waits) {
-  refuse_rules([this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
+  refuse_rules(
+      [this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
   Reconciler reconciler = patient();
   ASSERT_TRUE(reconciler.apply(usual_config(), {}));
   auto report = reconciler.look_again(usual_config(), {});
@@ -145,7 +151,8 @@ TEST_F(RefusalTest, the_last_rules_of_a_device_stay_while_a_jump_there_cannot_be
     auto filter = tc::decode_filter(message);
     nlmsghdr header{};
     std::memcpy(&header, message.data(), sizeof header);
-    if (header.nlmsg_type != RTM_DELTFILTER || !filter || filter->rule.id.device != device || filter->rule.id.chain != 0)
+    if (header.nlmsg_type != RTM_DELTFILTER || !filter || filter->rule.id.device != device ||
+        filter->rule.id.chain != 0)
       return std::nullopt;
     return test::FakeKernel::Refusal{EBUSY, ""};
   };

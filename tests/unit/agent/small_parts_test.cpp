@@ -32,7 +32,8 @@ TEST_F(FilesTest, a_second_writer_is_refused_and_told_the_pid_of_the_first) {
   auto second = WriterLock::take(paths_.lock);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Errc::conflict);
-  EXPECT_NE(second.error().message().find("pid " + std::to_string(::getpid())), std::string::npos) << second.error().message();
+  EXPECT_NE(second.error().message().find("pid " + std::to_string(::getpid())), std::string::npos)
+      << second.error().message();
 }
 
 TEST_F(FilesTest, a_lock_ends_with_its_owner_even_a_killed_one) {
@@ -66,9 +67,10 @@ TEST_F(FilesTest, what_was_saved_is_loaded) {
 }
 
 TEST_F(FilesTest, a_damaged_state_file_is_an_empty_state) {
-  for (const char* text : {"", "sepal-state 2\n", "sepal-state 1\ntenant 100\n", "sepal-state 1\nserved 100 10.0.0.1/32\n",
-                           "sepal-state 1\ntenant 0 1\n", "sepal-state 1\ntenant 100 70000\n", "sepal-state 1\nnonsense a b\n",
-                           "sepal-state 1\ngateway 198.51.100.1 xx\n"}) {
+  for (const char* text :
+       {"", "sepal-state 2\n", "sepal-state 1\ntenant 100\n", "sepal-state 1\nserved 100 10.0.0.1/32\n",
+        "sepal-state 1\ntenant 0 1\n", "sepal-state 1\ntenant 100 70000\n", "sepal-state 1\nnonsense a b\n",
+        "sepal-state 1\ngateway 198.51.100.1 xx\n"}) {
     std::ofstream(paths_.state) << text;
     EXPECT_EQ(load_state(paths_.state), SavedState()) << text;
   }

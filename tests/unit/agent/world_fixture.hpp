@@ -51,8 +51,11 @@ class FakeSlowPath : public SlowPath {
 // A process killed after a number of writes: from then on nothing it says arrives, and nothing answers.
 class DyingTransport : public netlink::Transport {
  public:
-  DyingTransport(test::FakeKernel& kernel, uint64_t writes) : kernel_(kernel) { kernel_.break_at_write = kernel_.writes() + writes; }
-  Result<void> transact(netlink::Bytes& requests, const std::function<void(size_t, const netlink::Answer&)>& answered) override {
+  DyingTransport(test::FakeKernel& kernel, uint64_t writes) : kernel_(kernel) {
+    kernel_.break_at_write = kernel_.writes() + writes;
+  }
+  Result<void> transact(netlink::Bytes& requests,
+                        const std::function<void(size_t, const netlink::Answer&)>& answered) override {
     if (dead_) return gone();
     auto done = kernel_.transact(requests, answered);
     dead_ = !done;
@@ -93,7 +96,9 @@ inline const std::string kGreen =
     "  - {name: web, device: green-web, mac: \"02:00:00:00:02:01\", addresses: [10.0.0.1]}\n";
 
 // blue with two ports and a route, green with one port: the usual world.
-inline config::Config usual_config() { return read_config(kHostYaml + kBlueHead + kWebPort + kAppPort + kRemoteRoute + kGreen); }
+inline config::Config usual_config() {
+  return read_config(kHostYaml + kBlueHead + kWebPort + kAppPort + kRemoteRoute + kGreen);
+}
 
 class AgentTest : public ::testing::Test {
  protected:

@@ -12,7 +12,8 @@ TEST(MacAddr, parses_what_it_prints) {
 }
 
 TEST(MacAddr, refuses_what_is_not_six_pairs) {
-  for (const char* text : {"", "02:00:00:00:00", "02:00:00:00:00:0", "02-00-00-00-00-0a", "02:00:00:00:00:0g", "02:00:00:00:00:0a "}) {
+  for (const char* text :
+       {"", "02:00:00:00:00", "02:00:00:00:00:0", "02-00-00-00-00-0a", "02:00:00:00:00:0g", "02:00:00:00:00:0a "}) {
     EXPECT_FALSE(MacAddr::parse(text)) << text;
   }
 }

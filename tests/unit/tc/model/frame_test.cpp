@@ -49,16 +49,17 @@ TEST(Frame, reads_both_tags_of_a_double_tagged_frame) {
 }
 
 TEST(Frame, takes_a_later_fragment_for_what_it_is_and_reads_no_ports_from_it) {
-  const Packet packet = parsed(std::string(kEthernet) +
-                               "0800 4500 001c 0001 00b9 4011 0000 0a000001 0a000002  1234 5678 9abc def0");
+  const Packet packet =
+      parsed(std::string(kEthernet) + "0800 4500 001c 0001 00b9 4011 0000 0a000001 0a000002  1234 5678 9abc def0");
   EXPECT_TRUE(packet.fragment);
   EXPECT_EQ(packet.src_port, 0);
 }
 
 TEST(Frame, walks_over_extension_headers_to_the_fragment_header) {
-  const Packet packet = parsed(std::string(kEthernet) +
-                               "86dd 60000000 0018 00 40 fd000100000000000000000000000001 fd000100000000000000000000000002 "
-                               "2c00 0104 0000 0000  1100 0008 0000 0001  1234 0035 0010 0000");
+  const Packet packet =
+      parsed(std::string(kEthernet) +
+             "86dd 60000000 0018 00 40 fd000100000000000000000000000001 fd000100000000000000000000000002 "
+             "2c00 0104 0000 0000  1100 0008 0000 0001  1234 0035 0010 0000");
   EXPECT_TRUE(packet.fragment);
   EXPECT_EQ(packet.protocol, kProtoUdp);
   EXPECT_EQ(packet.ttl, 64);
@@ -81,15 +82,17 @@ TEST(Frame, reads_the_targets_of_questions) {
                             "0806 0001 0800 0604 0001 020000000101 0a000001 000000000000 a9fe0101");
   EXPECT_TRUE(arp.is_question());
   EXPECT_EQ(arp.asked.to_string(), "169.254.1.1");
-  const Packet solicitation = parsed(std::string("3333ff000001 020000000101 ") +
-                                     "86dd 60000000 0018 3a ff fd000100000000000000000000000001 ff0200000000000000000001ff000001 "
-                                     "8700 0000 00000000 fe800000000000000000000000000001");
+  const Packet solicitation =
+      parsed(std::string("3333ff000001 020000000101 ") +
+             "86dd 60000000 0018 3a ff fd000100000000000000000000000001 ff0200000000000000000001ff000001 "
+             "8700 0000 00000000 fe800000000000000000000000000001");
   EXPECT_TRUE(solicitation.is_question());
   EXPECT_EQ(solicitation.asked.to_string(), "fe80::1");
 }
 
 TEST(Frame, an_echo_keeps_its_id) {
-  const Packet packet = parsed(std::string(kEthernet) + "0800 4500 001c 0001 0000 4001 0000 0a000001 0a000002 0800 0000 1234 0001");
+  const Packet packet =
+      parsed(std::string(kEthernet) + "0800 4500 001c 0001 0000 4001 0000 0a000001 0a000002 0800 0000 1234 0001");
   EXPECT_EQ(packet.icmp_id, 0x1234);
 }
 

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <set>
 
+#include "tc/model/walk.hpp"
 #include "tc/pipeline/lint.hpp"
 #include "tc/pipeline/plan.hpp"
-#include "tc/model/walk.hpp"
 #include "world.hpp"
 #include "worlds.hpp"
 

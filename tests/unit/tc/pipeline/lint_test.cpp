@@ -57,9 +57,8 @@ class Rules {
   }
   [[nodiscard]] bool only_informs_of(const std::string& number) const {
     const auto found = findings();
-    return breaks(number) && std::all_of(found.begin(), found.end(), [&](const LintFinding& f) {
-             return f.rule != number || f.informative;
-           });
+    return breaks(number) && std::all_of(found.begin(), found.end(),
+                                         [&](const LintFinding& f) { return f.rule != number || f.informative; });
   }
   LintContext& context() { return context_; }
   std::vector<CompiledRule>& all() { return rules_; }
@@ -81,12 +80,30 @@ Action rewrite() { return rewrite_macs_and_ttl(mac("02:00:00:00:00:01"), mac("02
 }  // namespace
 
 TEST(LintL1, a_software_rule_is_not_overtaken_by_a_worse_one_in_hardware) {
-  EXPECT_TRUE(Rules().add(kEncap, 1, to("10.0.0.1/32"), {drop()}, kSoftware).add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)}).breaks("L1"));
-  EXPECT_TRUE(Rules().add(kEncap, 1, to("10.0.0.1/32"), {drop()}, kSoftware).add(kEncap, 1, to("10.0.0.0/24"), {redirect(kOther)}).breaks("L1"));
-  EXPECT_FALSE(Rules().add(kEncap, 9, to("10.0.0.1/32"), {drop()}, kSoftware).add(kEncap, 1, to("10.0.0.0/24"), {redirect(kOther)}).breaks("L1"));
-  EXPECT_FALSE(Rules().add(kEncap, 1, to("10.0.1.1/32"), {drop()}, kSoftware).add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)}).breaks("L1"));
-  EXPECT_FALSE(Rules().add(kEncap, 1, to("10.0.0.1/32"), {drop()}, kSoftware).add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)}, kSoftware).breaks("L1"));
-  EXPECT_FALSE(Rules().add(0, 1, to("10.0.0.1/32"), {drop()}, {true, kEthIpv4}).add(0, 9, Match().eth_type(kEthIpv6), {drop()}, {false, kEthIpv6}).breaks("L1"));
+  EXPECT_TRUE(Rules()
+                  .add(kEncap, 1, to("10.0.0.1/32"), {drop()}, kSoftware)
+                  .add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)})
+                  .breaks("L1"));
+  EXPECT_TRUE(Rules()
+                  .add(kEncap, 1, to("10.0.0.1/32"), {drop()}, kSoftware)
+                  .add(kEncap, 1, to("10.0.0.0/24"), {redirect(kOther)})
+                  .breaks("L1"));
+  EXPECT_FALSE(Rules()
+                   .add(kEncap, 9, to("10.0.0.1/32"), {drop()}, kSoftware)
+                   .add(kEncap, 1, to("10.0.0.0/24"), {redirect(kOther)})
+                   .breaks("L1"));
+  EXPECT_FALSE(Rules()
+                   .add(kEncap, 1, to("10.0.1.1/32"), {drop()}, kSoftware)
+                   .add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)})
+                   .breaks("L1"));
+  EXPECT_FALSE(Rules()
+                   .add(kEncap, 1, to("10.0.0.1/32"), {drop()}, kSoftware)
+                   .add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)}, kSoftware)
+                   .breaks("L1"));
+  EXPECT_FALSE(Rules()
+                   .add(0, 1, to("10.0.0.1/32"), {drop()}, {true, kEthIpv4})
+                   .add(0, 9, Match().eth_type(kEthIpv6), {drop()}, {false, kEthIpv6})
+                   .breaks("L1"));
 }
 
 TEST(LintL1, a_punt_in_hardware_makes_up_for_it) {
@@ -155,9 +172,7 @@ TEST(LintL4, the_first_chain_of_a_tunnel_names_its_port) {
 
 TEST(LintL5, uplink_and_tunnel_share_no_chain_number) {
   auto rules = [](uint32_t chain) {
-    return Rules()
-        .add(kVxlan, kNat, 1, tunnel(100), {drop()})
-        .add(kUplink, chain, 1, ipv4(), {drop()});
+    return Rules().add(kVxlan, kNat, 1, tunnel(100), {drop()}).add(kUplink, chain, 1, ipv4(), {drop()});
   };
   EXPECT_TRUE(rules(kNat).breaks("L5"));
   EXPECT_FALSE(rules(chain_number(Lane::uplink, Group::nat, kBlue)).breaks("L5"));
@@ -165,14 +180,17 @@ TEST(LintL5, uplink_and_tunnel_share_no_chain_number) {
 
 TEST(LintL5, the_tunnels_first_chain_stands_before_the_uplinks) {
   auto rules = [](uint16_t tunnels, uint16_t uplinks) {
-    return Rules().add(kVxlan, 0, tunnels, tunnel(100), {drop()}).add(kUplink, 0, uplinks, ipv4(), {drop()}, {false, kEthIpv4});
+    return Rules()
+        .add(kVxlan, 0, tunnels, tunnel(100), {drop()})
+        .add(kUplink, 0, uplinks, ipv4(), {drop()}, {false, kEthIpv4});
   };
   EXPECT_TRUE(rules(2, 2).breaks("L5"));
   EXPECT_FALSE(rules(2, 3).breaks("L5"));
 }
 
 TEST(LintL6, jumps_form_no_cycle) {
-  EXPECT_TRUE(Rules().add(kNat, 1, ipv4(), {goto_chain(kEncap)}).add(kEncap, 1, ipv4(), {goto_chain(kNat)}).breaks("L6"));
+  EXPECT_TRUE(
+      Rules().add(kNat, 1, ipv4(), {goto_chain(kEncap)}).add(kEncap, 1, ipv4(), {goto_chain(kNat)}).breaks("L6"));
   EXPECT_TRUE(Rules().add(kNat, 1, ipv4(), {goto_chain(kNat)}).breaks("L6"));
   EXPECT_FALSE(Rules().add(kNat, 1, ipv4(), {goto_chain(kEncap)}).add(kEncap, 1, ipv4(), {drop()}).breaks("L6"));
 }
@@ -245,8 +263,9 @@ TEST(LintL10, the_nic_is_not_asked_for_keys_it_refuses) {
 }
 
 TEST(LintL10, states_that_cls_flower_refuses_are_named_in_software_too) {
-  for (uint16_t bits : {kCtNew, static_cast<uint16_t>(kCtTrk | kCtNew | kCtEst), static_cast<uint16_t>(kCtTrk | kCtNew | kCtRpl),
-                        static_cast<uint16_t>(kCtTrk | kCtInv | kCtEst)}) {
+  for (uint16_t bits :
+       {kCtNew, static_cast<uint16_t>(kCtTrk | kCtNew | kCtEst), static_cast<uint16_t>(kCtTrk | kCtNew | kCtRpl),
+        static_cast<uint16_t>(kCtTrk | kCtInv | kCtEst)}) {
     EXPECT_TRUE(Rules().add(kNat, 1, Match().ct_state(bits), {drop()}, kSoftware).breaks("L10")) << bits;
   }
   EXPECT_FALSE(Rules().add(kNat, 1, Match().ct_state(kCtTrk | kCtInv), {drop()}, kSoftware).breaks("L10"));
@@ -302,7 +321,8 @@ TEST(LintL15, many_masks_at_one_priority_are_told_but_not_wrong) {
   auto rules = [](unsigned masks) {
     Rules made;
     for (unsigned i = 1; i <= masks; ++i) {
-      made.add(kEncap, 1, ipv4().ip(Key::dst_ip4, IpPrefix::make(IpAddr::v4(static_cast<uint8_t>(i), 0, 0, 0), 8 + i)), {drop()});
+      made.add(kEncap, 1, ipv4().ip(Key::dst_ip4, IpPrefix::make(IpAddr::v4(static_cast<uint8_t>(i), 0, 0, 0), 8 + i)),
+               {drop()});
     }
     return made;
   };
@@ -370,14 +390,16 @@ TEST(LintL21, a_jump_in_hardware_leads_to_hardware_or_to_a_group_of_software) {
 
 TEST(LintI2, every_jump_has_a_target_in_its_own_block) {
   EXPECT_TRUE(Rules().add(kNat, 1, ipv4(), {goto_chain(kEncap)}).breaks("I2"));
-  EXPECT_TRUE(Rules().add(kNat, 1, ipv4(), {goto_chain(kEncap)}).add(kOther, kEncap, 1, Match(), {drop()}).breaks("I2"));
+  EXPECT_TRUE(
+      Rules().add(kNat, 1, ipv4(), {goto_chain(kEncap)}).add(kOther, kEncap, 1, Match(), {drop()}).breaks("I2"));
   EXPECT_FALSE(Rules().add(kNat, 1, ipv4(), {goto_chain(kEncap)}).add(kEncap, 1, Match(), {drop()}).breaks("I2"));
 }
 
 TEST(LintI3, every_way_from_a_port_ends_in_its_own_network_or_a_peers) {
   auto rules = [](Zone zone, uint32_t chain, std::vector<Action> last) {
     Rules made;
-    made.add(0, 1, ipv4(), {ct_lookup(zone), goto_chain(chain)}, {false, kEthIpv4}).add(chain, 1, ipv4(), std::move(last));
+    made.add(0, 1, ipv4(), {ct_lookup(zone), goto_chain(chain)}, {false, kEthIpv4})
+        .add(chain, 1, ipv4(), std::move(last));
     LintContext& context = made.context();
     context.owners = {{kPort, kBlue}, {kOther, kBlue}, {IfIndex(12), kRed}};
     context.zones = {{kBlue, Zone(1)}, {kRed, Zone(2)}};
@@ -389,7 +411,9 @@ TEST(LintI3, every_way_from_a_port_ends_in_its_own_network_or_a_peers) {
     return made;
   };
   const uint32_t red_nat = chain_number(Lane::guest, Group::nat, kRed);
-  auto encap = [](Vni vni) { return std::vector<Action>{tunnel_set(ip("192.0.2.1"), ip("192.0.2.2"), vni, 4789), redirect(kVxlan)}; };
+  auto encap = [](Vni vni) {
+    return std::vector<Action>{tunnel_set(ip("192.0.2.1"), ip("192.0.2.2"), vni, 4789), redirect(kVxlan)};
+  };
 
   EXPECT_FALSE(rules(Zone(1), kNat, {redirect(kOther)}).breaks("I3"));
   EXPECT_TRUE(rules(Zone(1), kNat, {redirect(IfIndex(12))}).breaks("I3"));
@@ -407,7 +431,8 @@ TEST(LintI3, every_way_from_a_port_ends_in_its_own_network_or_a_peers) {
 TEST(LintI3, what_comes_from_a_wire_ends_in_the_network_it_names) {
   auto rules = [](uint32_t vni, Zone zone, IfIndex device) {
     Rules made;
-    made.add(kVxlan, 0, 1, tunnel(vni), {ct_lookup(zone), goto_chain(kNat)}).add(kVxlan, kNat, 1, tunnel(vni), {redirect(device)});
+    made.add(kVxlan, 0, 1, tunnel(vni), {ct_lookup(zone), goto_chain(kNat)})
+        .add(kVxlan, kNat, 1, tunnel(vni), {redirect(device)});
     made.context().owners = {{kPort, kBlue}, {kOther, kRed}};
     made.context().zones = {{kBlue, Zone(1)}, {kRed, Zone(2)}};
     return made;
@@ -442,7 +467,10 @@ TEST(LintI5, rules_of_one_priority_that_meet_do_the_same) {
   EXPECT_FALSE(rules(to("10.0.0.0/8"), to("10.0.0.0/24"), drop()).breaks("I5"));
   EXPECT_FALSE(rules(to("10.0.0.0/8"), to("11.0.0.0/24"), redirect(kOther)).breaks("I5"));
   EXPECT_TRUE(rules(to("10.0.0.0/8"), to("10.0.0.0/8"), drop()).breaks("I5"));
-  EXPECT_TRUE(Rules().add(0, 1, ipv4(), {drop()}, {false, kEthIpv4}).add(0, 1, Match().eth_type(kEthIpv6), {drop()}, {false, kEthIpv6}).breaks("I5"));
+  EXPECT_TRUE(Rules()
+                  .add(0, 1, ipv4(), {drop()}, {false, kEthIpv4})
+                  .add(0, 1, Match().eth_type(kEthIpv6), {drop()}, {false, kEthIpv6})
+                  .breaks("I5"));
 }
 
 TEST(Lint, ten_thousand_rules_take_about_a_second_at_most) {

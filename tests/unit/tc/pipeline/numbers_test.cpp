@@ -161,15 +161,17 @@ TEST(Classify, names_what_differs_from_the_subnet_and_nothing_else) {
     }
     return list;
   };
-  EXPECT_EQ(names(Routes::all), (std::vector<std::string>{"10.0.0.0/24 plain", "10.0.0.64/26 drop", "10.0.0.70/32 plain",
-                                                          "172.16.0.0/12 plain", "fd00:1::/64 plain"}));
+  EXPECT_EQ(names(Routes::all),
+            (std::vector<std::string>{"10.0.0.0/24 plain", "10.0.0.64/26 drop", "10.0.0.70/32 plain",
+                                      "172.16.0.0/12 plain", "fd00:1::/64 plain"}));
   EXPECT_EQ(names(Routes::local_only),
             (std::vector<std::string>{"10.0.0.0/24 plain", "10.0.0.64/26 drop", "fd00:1::/64 plain"}));
 }
 
 TEST(Classify, a_neighbour_that_waits_under_a_public_route_begins_no_translation) {
   config::Config config = example_config();
-  config.host.public_net = config::Public{std::nullopt, {model::ip("198.51.100.1")}, model::mac("02:00:00:00:99:01"), true, {}};
+  config.host.public_net =
+      config::Public{std::nullopt, {model::ip("198.51.100.1")}, model::mac("02:00:00:00:99:01"), true, {}};
   config::Tenant& t = config.tenants.emplace_back(example_tenant("blue", 100));
   t.ports = {model::example_port("waiting", 66)};
   t.nat = {{prefix("10.0.0.0/24"), model::ip("203.0.113.10"), std::nullopt, {}}};

@@ -1,4 +1,5 @@
-// Packets for a world: honest guests, replies to what was delivered, errors about it, and everything that should not be.
+// Packets for a world: honest guests, replies to what was delivered, errors about it, and everything that should not
+// be.
 #pragma once
 
 #include <deque>

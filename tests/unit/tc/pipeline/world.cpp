@@ -114,7 +114,8 @@ class Builder {
 
   static bool is_local(const Tenant& t, const IpPrefix& to) {
     return std::any_of(t.ports.begin(), t.ports.end(), [&](const Port& p) {
-      return std::any_of(p.addresses.begin(), p.addresses.end(), [&](const IpAddr& a) { return IpPrefix::host(a) == to; }) ||
+      return std::any_of(p.addresses.begin(), p.addresses.end(),
+                         [&](const IpAddr& a) { return IpPrefix::host(a) == to; }) ||
              std::find(p.prefixes.begin(), p.prefixes.end(), to) != p.prefixes.end();
     });
   }
@@ -144,10 +145,9 @@ class Builder {
   }
 
   IpPrefix destination(const Tenant& t) {
-    static const std::vector<const char*> kWide = {"0.0.0.0/0",     "::/0",          "10.0.0.0/8",   "10.0.0.64/26",
-                                                   "10.0.0.64/28",  "172.16.0.0/12", "172.16.5.0/25", "10.0.0.0/24",
-                                                   "fd00:1::/64",   "fd00::/16",     "fd00:7::/56",  "8.8.0.0/16",
-                                                   "10.0.0.72/31",  "128.0.0.0/1"};
+    static const std::vector<const char*> kWide = {
+        "0.0.0.0/0",   "::/0",        "10.0.0.0/8", "10.0.0.64/26", "10.0.0.64/28", "172.16.0.0/12", "172.16.5.0/25",
+        "10.0.0.0/24", "fd00:1::/64", "fd00::/16",  "fd00:7::/56",  "8.8.0.0/16",   "10.0.0.72/31",  "128.0.0.0/1"};
     if (dice_.chance(45)) return IpPrefix::host(host_of(dice_.of(t.subnets)));
     return prefix(dice_.of(kWide));
   }
@@ -235,7 +235,8 @@ class Builder {
       const uint32_t first = wishes_.zones_beyond_the_nic && dice_.chance(50) ? 300 : 1;
       if (!wishes_.zones_beyond_the_nic && !dice_.chance(30)) continue;
       const Zone zone(static_cast<uint16_t>(first + dice_.below(50)));
-      const bool taken = std::any_of(facts.zones.begin(), facts.zones.end(), [&](const auto& e) { return e.second == zone; });
+      const bool taken =
+          std::any_of(facts.zones.begin(), facts.zones.end(), [&](const auto& e) { return e.second == zone; });
       if (!taken) facts.zones[t.vni] = zone;
     }
   }
