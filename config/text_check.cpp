@@ -1,5 +1,5 @@
 // Bytes before YAML: size, UTF-8 (RFC 3629: no surrogates, no overlong forms), control characters, and the number of
-// flow indicators, because yaml-cpp queues all tokens of an open bracket before it reports the first.
+// flow indicators: more of them than values may be are refused before anything is built from them.
 #include "config/text_check.hpp"
 
 #include <algorithm>

@@ -15,7 +15,7 @@ ports: [
 mtu: yes
 )")},
      R"(
-blue.yaml:7:1: not valid YAML: end of sequence flow not found; look at the indentation, the quotes and the brackets at this place and just before it
+blue.yaml:7:1: not valid YAML: did not find expected node content while parsing a flow node inside what begins at 6:8; look at the indentation, the quotes and the brackets at this place and just before it
 green.yaml:6:6: tenant 'green': mtu: 'yes' is not a decimal number; write a number from 576 to 65535
 )"},
     {"a_tab_that_indents_is_named",
@@ -24,14 +24,43 @@ ports:
 	- name: web
 )")},
      R"(
-blue.yaml:7:2: not valid YAML: illegal block entry; indent with spaces, not with tabs
+blue.yaml:7:1: not valid YAML: found character that cannot start any token while scanning for the next token; indent with spaces, not with tabs
 )"},
-    {"an_undefined_alias_is_explained",
+    {"what_was_left_open_is_named_by_its_beginning",
+     {.blue = more(R"(
+peers: ["green]
+mtu: 1400
+)")},
+     R"(
+blue.yaml:8:1: not valid YAML: found unexpected end of stream while scanning a quoted scalar that begins at 6:9; look at the indentation, the quotes and the brackets at this place and just before it
+)"},
+    {"an_address_that_begins_with_a_colon_needs_quotes_inside_brackets",
+     {.blue = more(R"(
+routes: [{to: ::/0, via: public}]
+)")},
+     R"(
+blue.yaml:6:15: not valid YAML: did not find expected node content while parsing a flow node inside what begins at 6:10; inside [ ] and { } put what begins or ends with ':' in quotes, as "::/0"
+)"},
+    {"an_address_that_ends_with_a_colon_needs_quotes_inside_brackets",
+     {.blue = more(R"(
+peers: [fd00::, green]
+)")},
+     R"(
+blue.yaml:6:14: not valid YAML: found unexpected ':' while scanning a plain scalar that begins at 6:9; inside [ ] and { } put what begins or ends with ':' in quotes, as "::/0"
+)"},
+    {"an_alias_without_a_name_is_explained",
+     {.blue = more(R"(
+mtu: * 
+)")},
+     R"(
+blue.yaml:6:7: not valid YAML: did not find expected alphabetic or numeric character while scanning an alias that begins at 6:6; write the value out; anchors and aliases are not supported
+)"},
+    {"an_undefined_alias_is_refused_like_any_other",
      {.blue = more(R"(
 mtu: *m
 )")},
      R"(
-blue.yaml:6:6: not valid YAML: the referenced anchor is not defined; write the value out; anchors and aliases are not supported
+blue.yaml:6:6: anchors (&name) and aliases (*name) are not supported; write the value out
 )"},
     {"anchors_and_aliases_are_refused_once_per_file",
      {.blue = more(R"(
@@ -57,6 +86,29 @@ ports: !custom []
      R"(
 blue.yaml:6:6: tag 'tag:yaml.org,2002:int' is not supported; remove it; types follow from the keys
 blue.yaml:7:8: tag '!custom' is not supported; remove it; types follow from the keys
+)"},
+    {"bytes_that_a_tag_spells_are_shown_in_ascii",
+     {.blue = more(R"(
+mtu: !<%ED%A0%80%0A> 1500
+)")},
+     R"(
+blue.yaml:6:6: tag '\xed\xa0\x80\x0a' is not supported; remove it; types follow from the keys
+)"},
+    {"nothing_has_many_names_and_none_in_quotes",
+     {.blue = more(R"(
+peers: [~, null, Null, NULL, nULL, "null", !!null ]
+mtu:
+vlans: ""
+)")},
+     R"(
+blue.yaml:6:9: tenant 'blue': peers: expected a name, found nothing; use a-z, 0-9, '-' and '.', with a letter or digit at both ends, at most 63 characters
+blue.yaml:6:12: tenant 'blue': peers: expected a name, found nothing; use a-z, 0-9, '-' and '.', with a letter or digit at both ends, at most 63 characters
+blue.yaml:6:18: tenant 'blue': peers: expected a name, found nothing; use a-z, 0-9, '-' and '.', with a letter or digit at both ends, at most 63 characters
+blue.yaml:6:24: tenant 'blue': peers: expected a name, found nothing; use a-z, 0-9, '-' and '.', with a letter or digit at both ends, at most 63 characters
+blue.yaml:6:30: tenant 'blue': peers: 'nULL' is not a name; use a-z, 0-9, '-' and '.', with a letter or digit at both ends, at most 63 characters
+blue.yaml:6:44: tag 'tag:yaml.org,2002:null' is not supported; remove it; types follow from the keys
+blue.yaml:7:5: tenant 'blue': mtu: expected a number, found nothing; write a number from 576 to 65535
+blue.yaml:8:8: tenant 'blue': vlans: expected a list, found text; write it as a list, even of one: [ … ]
 )"},
     {"a_key_given_twice_is_a_fault",
      {.blue = more(R"(
@@ -197,7 +249,7 @@ blue.yaml:1:1: a second document of kind Host (the first is at host.yaml:1:1); o
 ports: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[
 )")},
      R"(
-blue.yaml:6:24: nested deeper than 32 levels; no key of this configuration needs more than six
+blue.yaml:6:39: nested deeper than 32 levels; no key of this configuration needs more than six
 )"},
     {"numbers_are_decimal_digits_only",
      {.blue = whole(R"(
@@ -544,7 +596,7 @@ peers: [green]
 ports: [
 )")},
      R"(
-green.yaml:7:1: not valid YAML: end of sequence flow not found; look at the indentation, the quotes and the brackets at this place and just before it
+green.yaml:7:1: not valid YAML: did not find expected node content while parsing a flow node inside what begins at 6:8; look at the indentation, the quotes and the brackets at this place and just before it
 )"},
 };
 

@@ -144,6 +144,25 @@ TEST(Bytes, of_control_are_refused) {
   EXPECT_EQ(first_fault({{"t", "a: b\rc: d"}}), "t:1:5: control character 0x0d; remove it; only text belongs here");
 }
 
+TEST(Bytes, that_yaml_does_not_allow_are_named_by_line_and_column) {
+  EXPECT_EQ(first_fault({{"t", "a: \xc3\xa4\nb: \xc3\xa4\xc2\x80\n"}}),
+            "t:2:6: not valid YAML: control characters are not allowed; remove it; only text belongs here");
+}
+
+TEST(Bytes, are_what_columns_count_and_line_feeds_are_what_lines_count) {
+  const std::string blue = tenant("blue", 100, "");  // five lines
+  const std::string line_separator = "# \xe2\x80\xa8\n";
+  const std::string routes = "routes: [{via: \"\xc3\xa4\xf0\x9f\x8c\xb1\", colour: red}]\n";
+  auto result = read_texts({{"h", kHost}, {"t", "\xef\xbb\xbf" + blue + line_separator + routes}});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().back().to_string(),
+            "t:7:26: route: unknown key 'colour'; keys here are: to, via, vni");
+}
+
+TEST(Bytes, of_a_byte_order_mark_are_no_column) {
+  EXPECT_EQ(first_fault({{"t", "\xef\xbb\xbfkind: \xc3\xa4 : x\n"}}).substr(0, 7), "t:1:10:");
+}
+
 TEST(Bytes, beyond_the_size_are_not_looked_at) {
   std::string large(limits::kConfigFileBytesMax + 1, '[');
   EXPECT_EQ(first_fault({{"t", large}}), "t: larger than 16 MiB; split it, or remove what is not configuration");
@@ -172,7 +191,7 @@ TEST(Bomb, of_aliases_is_one_line) {
   EXPECT_EQ(result.error().size(), 3U);  // no apiVersion, no kind, and the anchors
 }
 
-// yaml-cpp 0.7 reports empty documents for ever where a stray ',' or ']' stands behind a document.
+// There are parsers that report empty documents for ever where a stray ',' or ']' stands behind a document.
 TEST(Bomb, of_endless_documents_ends_at_the_first) {
   EXPECT_EQ(first_fault({{"h", kHost}, {"t", "---\n{}, f\n"}}),
             "t:2:1: the document has no apiVersion; add apiVersion: sepal/v1");
