@@ -7,8 +7,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 
-#include <algorithm>
-#include <cerrno>
+#include <array>
 #include <cstring>
 
 #include "agent/filters.hpp"
@@ -66,20 +65,31 @@ Result<std::vector<Filter>> dump_egress(netlink::Transport& route, IfIndex devic
 
 }  // namespace
 
+// Both in one datagram, which the kernel works off before send returns: whenever we die, a clsact of ours has its mark.
 Result<bool> attach_clsact(Kernel& kernel, IfIndex device, uint16_t instance) {
-  netlink::Bytes request;
-  if (auto put = tc::encode_clsact_add(request, device); !put) return Unexpected(put.error());
-  if (auto added = send_one(kernel.route, std::move(request)); !added) {
-    if (added.error().code == Errc::exists) return false;
-    return Unexpected(added.error());
-  }
+  netlink::Bytes requests;
+  if (auto put = tc::encode_clsact_add(requests, device); !put) return Unexpected(put.error());
   const tc::Rule mark = mark_rule(device);
   netlink::Bytes marking;
   auto put = append_write(marking, Write::add, mark, mark_cookie(mark, instance), kernel.slow_path);
   if (!put) return Unexpected(put.error());
   turn_to_egress(marking);
-  if (auto marked = send_one(kernel.route, std::move(marking)); !marked)
-    return Unexpected(while_doing(marked.error(), "mark the clsact as ours"));
+  requests.insert(requests.end(), marking.begin(), marking.end());
+  std::array<netlink::Answer, 2> answers;
+  auto transacted =
+      kernel.route.transact(requests, [&answers](size_t i, const netlink::Answer& answer) { answers.at(i) = answer; });
+  if (!transacted) return Unexpected(transacted.error());
+  const auto& [added, marked] = answers;
+  if (!added && added.error().code == Errc::exists) {
+    // Somebody was faster than our look: theirs, so the mark goes again.
+    netlink::Bytes unmarking;
+    if (auto removal = append_removal(unmarking, mark.id); !removal) return Unexpected(removal.error());
+    turn_to_egress(unmarking);
+    if (marked) (void)send_one(kernel.route, std::move(unmarking));
+    return false;
+  }
+  if (!added) return Unexpected(added.error());
+  if (!marked) return Unexpected(while_doing(marked.error(), "mark the clsact as ours"));
   return true;
 }
 

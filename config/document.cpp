@@ -1,5 +1,5 @@
-// libyaml's events → Document. Depth and number of nodes are bounded here, while the events come: libyaml reads ahead of
-// an event by no more than the 1024 characters of a simple key.
+// libyaml's events → Document. Depth and number of nodes are bounded here, while the events come: libyaml reads ahead
+// of an event by no more than the 1024 characters of a simple key.
 #include "config/document.hpp"
 
 #include <yaml.h>

@@ -1,6 +1,6 @@
 // One file's YAML as a tree of plain nodes with positions. Built from libyaml's events (document.cpp), not from its
-// documents: those have aliases resolved before anyone can refuse them. What this configuration refuses of YAML (anchors,
-// aliases, tags, deep nesting) is refused here.
+// documents: those have aliases resolved before anyone can refuse them. What this configuration refuses of YAML
+// (anchors, aliases, tags, deep nesting) is refused here.
 #pragma once
 
 #include <cstddef>

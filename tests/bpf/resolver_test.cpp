@@ -98,7 +98,7 @@ class Resolver : public BedTest {
              shell("readlink /proc/self/ns/net").text;
     }));
     run_here("ip link add port type veth peer name guest address 02:00:00:00:00:0a netns " + std::to_string(guest_));
-    run_here("sysctl -qw net.ipv6.conf.port.disable_ipv6=1; ip link set port up; tc qdisc add dev port clsact");
+    run_here("echo 1 >/proc/sys/net/ipv6/conf/port/disable_ipv6; ip link set port up; tc qdisc add dev port clsact");
     bpffs_.emplace();
     auto loaded = bpf::SlowPath::load(bpffs_->place());
     ASSERT_TRUE(loaded) << loaded.error().message();
@@ -224,7 +224,7 @@ TEST_F(Resolver, a_tagged_question_gets_a_tagged_answer) {
 TEST_F(Resolver, what_the_program_does_not_answer_meets_the_rules_own_verdict) {
   run_here("tc filter add dev port ingress prio 1 protocol arp flower skip_hw action " +
            act_bpf("sepal_neigh", "pass") + " action mirred egress redirect dev port");
-  run_here("ip addr add 10.0.0.7/24 dev port; sysctl -qw net.ipv4.conf.all.rp_filter=0");
+  run_here("ip addr add 10.0.0.7/24 dev port; echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter");
   know("10.0.0.2", SEPAL_ANSWER_NEIGHBOUR, kNeighbourMac);
   run_in_guest("ip link set guest up; ip addr add 10.0.0.1/24 dev guest");
   in_guest("ping -c 1 -W 1 10.0.0.7");

@@ -6,6 +6,9 @@
 
 build_packages=(make flex bison bc libelf-dev)
 
+# Counts up when this file changes what the folder holds.
+own_kernel_layout=1
+
 # Which of tests/vm/kernel/ make which kernel.
 kernel_configs() {
     case $1 in
@@ -17,10 +20,10 @@ kernel_configs() {
 
 # own_kernel_dir NAME: prints the folder of that kernel, building it first when needed.
 own_kernel_dir() {
-    local name=$1 dir configs version
+    local name=$1 dir configs
     read -ra configs <<<"$(kernel_configs "$name")"
     # The source is chosen once and kept: a point release of Debian alone is no reason to build again.
-    dir=$SEPAL_CACHE/kernels/$name.$(cat "${configs[@]}" "$here/tests/vm/offload_kernel.sh" | sha256sum | cut -c 1-12)
+    dir=$SEPAL_CACHE/kernels/$name.$(cat "${configs[@]}" - <<<"$own_kernel_layout" | sha256sum | cut -c 1-12)
     if [[ ! -s $dir/release ]]; then
         mkdir -p "$SEPAL_CACHE/kernels"
         exec {own_lock}>"$SEPAL_CACHE/kernels/.lock-$name"
@@ -40,15 +43,13 @@ build_kernel() {
     unpack_kernel_source "$work/build"
     say "building the kernel '$name': about six minutes on two cores, and never again"
     (
-        cd "$work/build"
-        make -s tinyconfig
-        ./scripts/kconfig/merge_config.sh -m .config "$@" >/dev/null
-        make -s olddefconfig
-        check_kernel_config "$@"
+        # Errors end it by hand: bash does not, in a function called beside `||`.
+        cd "$work/build" && make -s tinyconfig && ./scripts/kconfig/merge_config.sh -m .config "$@" >/dev/null 2>&1 &&
+            make -s olddefconfig && check_kernel_config "$@" || exit 1
         # Nothing of this kernel tells who built it where, so that two machines build the same.
         export KBUILD_BUILD_USER=sepal KBUILD_BUILD_HOST=sepal KBUILD_BUILD_TIMESTAMP='1970-01-01 00:00:00 UTC'
         make -j"$(nproc)" CC="ccache gcc" LOCALVERSION="-sepal-$name" vmlinux modules 2>&1 |
-            awk 'NR % 50 == 0 { printf "\r\033[K  %d files", NR } /error|Error/ { print "\n" $0 } END { print "" }'
+            awk 'NR % 50 == 0 { print NR " files"; fflush() } /error|Error/ { print "\n" $0 }'
     ) >"$work/log" 2>&1 &
     show_build "$!" "$work/log" || { tail -n 20 "$work/log" >&2; die "the kernel '$name' does not build: see above"; }
     release=$(<"$work/build/include/config/kernel.release")
@@ -69,7 +70,7 @@ show_build() {
         sleep 1
         ((SECONDS - said >= 30)) || continue
         said=$SECONDS
-        say "still building: $(tr '\r' '\n' <"$log" | tail -n 1 | sed 's/\x1b\[K//; s/^ *//')"
+        say "still building: $(tail -n 1 "$log")"
     done
     wait "$pid"
 }

@@ -20,14 +20,19 @@ def explained(lab, configs):
     return ask
 
 
+def is_of_the_kernels_own(rule):
+    """What a guest's kernel sends at any time: ARP, neighbour discovery, reports of its multicast groups."""
+    report = rule.get("drop") == "multicast" or ("eth_type ipv6" in rule["match"] and "ip_ttl" in rule["match"])
+    return rule["group"] == 6 or "arp" in rule["match"] or "icmp_type" in rule["match"] or report
+
+
 def counted(counters, before):
-    """Rules of blue-web's block that counted more than before: {(chain, prio, handle)}, questions left out."""
+    """Rules of blue-web's block that counted more than before, {(chain, prio, handle)}, but for the noise."""
     moved = set()
     old = {(r["device"], *(r[k] for k in KEY)): r["packets"] for r in before.rules}
     for rule in counters("h1").rules:
         key = (rule["device"], *(rule[k] for k in KEY))
-        if rule["device"] == "blue-web" and rule["packets"] > old.get(key, 0) and rule["group"] != 6 \
-                and "arp" not in rule["match"] and "icmp_type" not in rule["match"] and rule.get("drop") != "multicast":
+        if rule["device"] == "blue-web" and rule["packets"] > old.get(key, 0) and not is_of_the_kernels_own(rule):
             moved.add(key[1:])
     return moved
 

@@ -3,6 +3,7 @@
 
 #include <linux/rtnetlink.h>
 
+#include "agent/clsact.hpp"
 #include "agent/removal.hpp"
 #include "tests/unit/agent/world_fixture.hpp"
 
@@ -333,6 +334,53 @@ TEST_F(ReconcilerTest, rules_of_another_instance_are_foreign_and_their_zones_are
     if (!filter.state.cookie || filter.state.cookie->zone == Zone()) continue;
     EXPECT_FALSE(zones.contains(filter.state.cookie->zone)) << "two instances share a conntrack zone";
   }
+}
+
+TEST_F(ReconcilerTest, a_clsact_that_somebody_adds_first_is_not_marked_as_ours) {
+  const IfIndex device = device_index("blue-web");
+  kernel_.clsact.insert(device);
+  Kernel kernel = this->kernel();
+  const auto attached = attach_clsact(kernel, device, 1);
+  ASSERT_TRUE(attached) << attached.error().message();
+  EXPECT_FALSE(*attached);
+  EXPECT_TRUE(kernel_.filters.empty());
+}
+
+// Counts what goes to the kernel at once.
+class CountingTransport : public netlink::Transport {
+ public:
+  explicit CountingTransport(netlink::Transport& kernel) : kernel_(kernel) {}
+  Result<void> transact(netlink::Bytes& requests,
+                        const std::function<void(size_t, const netlink::Answer&)>& answered) override {
+    ++batches;
+    return kernel_.transact(requests, answered);
+  }
+  Result<void> dump(netlink::Bytes request, const netlink::MessageSink& sink) override {
+    return kernel_.dump(std::move(request), sink);
+  }
+  Result<void> get(netlink::Bytes request, const netlink::MessageSink& sink) override {
+    return kernel_.get(std::move(request), sink);
+  }
+  [[nodiscard]] uint64_t writes() const override { return kernel_.writes(); }
+
+  int batches = 0;
+
+ private:
+  netlink::Transport& kernel_;
+};
+
+TEST_F(ReconcilerTest, a_clsact_goes_to_the_kernel_together_with_its_mark) {
+  CountingTransport counted(kernel_);
+  Kernel kernel{counted, conntrack_, slow_path_};
+  const auto attached = attach_clsact(kernel, device_index("blue-web"), 1);
+  ASSERT_TRUE(attached) << attached.error().message();
+  EXPECT_TRUE(*attached);
+  EXPECT_EQ(counted.batches, 1) << "a kill between two batches leaves a clsact that nobody takes away";
+  EXPECT_EQ(kernel_.filters.size(), 1U);
+  const auto detached = detach_clsact(kernel, device_index("blue-web"), 1);
+  ASSERT_TRUE(detached) << detached.error().message();
+  EXPECT_TRUE(*detached);
+  EXPECT_TRUE(kernel_.clsact.empty());
 }
 
 }  // namespace

@@ -155,8 +155,7 @@ TEST(Bytes, are_what_columns_count_and_line_feeds_are_what_lines_count) {
   const std::string routes = "routes: [{via: \"\xc3\xa4\xf0\x9f\x8c\xb1\", colour: red}]\n";
   auto result = read_texts({{"h", kHost}, {"t", "\xef\xbb\xbf" + blue + line_separator + routes}});
   ASSERT_FALSE(result);
-  EXPECT_EQ(result.error().back().to_string(),
-            "t:7:26: route: unknown key 'colour'; keys here are: to, via, vni");
+  EXPECT_EQ(result.error().back().to_string(), "t:7:26: route: unknown key 'colour'; keys here are: to, via, vni");
 }
 
 TEST(Bytes, of_a_byte_order_mark_are_no_column) {
