@@ -118,7 +118,7 @@ keep_modules() {
 make_initrd() {
     local kernel=$1 file=$2 tree=$2.tree release name path
     release=$(<"$kernel/release")
-    mkdir -p "$tree"/{bin,modules,proc,sys,dev,lower,upper,root}
+    mkdir -p "$tree"/{bin,modules,proc,sys,dev,lower,upper,newroot}
     cp /bin/busybox "$tree/bin/busybox"
     cp "$here/tests/vm/init" "$tree/init"
     chmod +x "$tree/init"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The test bed's own kernel: Debian's linux-source with the small configurations of tests/vm/kernel/, because no kernel
-# of Debian has NET_TC_SKB_EXT. Built once per source version and configuration, into the cache, in about six minutes
+# of Debian has NET_TC_SKB_EXT. Built once per configuration, into the cache, in some ten minutes
 # on two idle cores. Its folder is as those of tests/vm/kernel.sh, and `build` in it is what modules are built against.
 # Sourced by ./dev.
 
@@ -41,7 +41,7 @@ build_kernel() {
     rm -rf "$SEPAL_CACHE/kernels/$name".*
     mkdir -p "$work/build"
     unpack_kernel_source "$work/build"
-    say "building the kernel '$name': about six minutes on two cores, and never again"
+    say "building the kernel '$name': some ten minutes on two cores, and not again"
     (
         # Errors end it by hand: bash does not, in a function called beside `||`.
         cd "$work/build" && make -s tinyconfig && ./scripts/kconfig/merge_config.sh -m .config "$@" >/dev/null 2>&1 &&
