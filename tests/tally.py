@@ -3,15 +3,16 @@
 
 usage: tally.py RESULTS DEBUG_TREE SUITE...
 
-RESULTS holds times (step and seconds), gtest/*.xml, vm.xml, vm-6.12.xml. A suite that should have left results and
-did not counts as one failure: a guest that died must not look like a suite without tests. With CI set, a skip is a
-failure too. The last line is `N passed, N failed[, N skipped]`; the exit status is 0 only if nothing failed.
+RESULTS holds times (step and seconds), gtest/*.xml, vm.xml, vm-6.12.xml, vm-nic.xml. A guest that died left no such file:
+then what its tests said until then counts (vm.progress), the test it died in has failed, and the console tells why; a
+suite that left nothing at all counts as one failure. With CI set, a skip is a failure too. The last line is `N passed, N failed[, N skipped]`; the exit status is 0 only if nothing failed.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
@@ -92,7 +93,44 @@ def expected(path: Path, suite: str) -> list[Case]:
     try:
         return cases_of_xml(path, suite)
     except (OSError, ElementTree.ParseError):
-        return [Case(suite, suite, FAILED, 0, "left no results: see its output above")]
+        return unfinished(path, suite)
+
+
+def unfinished(path: Path, suite: str) -> list[Case]:
+    """What a guest that died had done, and the test it died in."""
+    cases: dict[str, Case] = {}
+    begun = ""
+    try:
+        lines = path.with_suffix(".progress").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        try:
+            said = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # cut off in the middle
+        name = said["test"].removeprefix("tests/vm/").replace(".py::", ".").replace("/", ".")
+        if "result" not in said:
+            begun = name
+        elif name not in cases or said["result"] != PASSED:
+            cases[name] = Case(suite, name, said["result"], said["seconds"])
+            begun = "" if name == begun else begun
+    where = f"{suite}: in {begun}" if begun else suite
+    why = last_words(path.parent / "console.log")
+    return [*cases.values(), Case(suite, where, FAILED, 0, f"left no results; {why or 'see its output above'}")]
+
+
+def last_words(console: Path) -> str:
+    """What a kernel that died said of it: the line that begins its report and where it was."""
+    try:
+        lines = [re.sub(r"^\[ *[\d.]+\] ", "", line) for line in console.read_text(errors="replace").splitlines()]
+    except OSError:
+        return ""
+    for i, line in enumerate(lines):
+        if re.search(r"BUG:|Oops|Kernel panic|general protection|invalid opcode|Out of memory", line):
+            place = next((other for other in lines[i:i + 30] if "RIP:" in other), "")
+            return f"{line} {place}".strip()
+    return lines[-1] if lines else ""
 
 
 def main() -> int:

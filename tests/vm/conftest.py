@@ -8,6 +8,7 @@ A module that needs another lab than the standard one says so:
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -25,6 +26,26 @@ OUT = Path(os.environ.get("SEPAL_OUT", "build/out"))
 def pytest_configure(config: pytest.Config) -> None:
     # A terminated run unwinds as an interrupted one does, so that labs are torn down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if config.option.xmlpath:
+        config.pluginmanager.register(Progress(Path(config.option.xmlpath).with_suffix(".progress")))
+
+
+class Progress:
+    """Results as they come, a line of JSON each, beside the file of results, which is written at the end only: when
+    the guest dies they tell what it did until then, and in which test (tests/tally.py)."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", buffering=1)
+
+    def _write(self, **what: object) -> None:
+        self._file.write(json.dumps(what) + "\n")
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._write(test=nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            self._write(test=report.nodeid, result=report.outcome, seconds=report.duration)
 
 
 @pytest.fixture(scope="module")
