@@ -4,8 +4,9 @@
 usage: tally.py RESULTS DEBUG_TREE SUITE...
 
 RESULTS holds times (step and seconds), gtest/*.xml, vm.xml, vm-6.12.xml, vm-nic.xml. A guest that died left no such file:
-then what its tests said until then counts (vm.progress), the test it died in has failed, and the console tells why; a
-suite that left nothing at all counts as one failure. With CI set, a skip is a failure too. The last line is `N passed, N failed[, N skipped]`; the exit status is 0 only if nothing failed.
+then what its tests passed until then counts (vm.progress), and the rest ran in a second guest (vm.again.xml); the summary
+names the death, the test it came in and the console's words. A guest that died without a second one, or twice, counts as a
+failure. With CI set, a skip is a failure too. The last line is `N passed, N failed[, N skipped]`; the exit status is 0 only if nothing failed.
 """
 
 from __future__ import annotations
@@ -97,7 +98,22 @@ def expected(path: Path, suite: str) -> list[Case]:
 
 
 def unfinished(path: Path, suite: str) -> list[Case]:
-    """What a guest that died had done, and the test it died in."""
+    """What a guest that died had done, what a second one did with the rest, and the test the last of them died in."""
+    cases, died_in = progress_of(path, suite)
+    print(f"\n{suite}: a guest died{' in ' + died_in if died_in else ''}: {last_words(path.with_suffix('.console'))}")
+    again = path.with_suffix(".again.xml")
+    try:
+        # Only what passed is not run again.
+        return [case for case in cases if case.result == PASSED] + cases_of_xml(again, suite)
+    except (OSError, ElementTree.ParseError):
+        later, died_again_in = progress_of(again, suite)
+        where = f"{suite}: in {died_again_in or died_in}" if died_again_in or died_in else suite
+        why = last_words(again.with_suffix(".console")) or last_words(path.with_suffix(".console"))
+        return [*cases, *later, Case(suite, where, FAILED, 0, f"the guest died: {why or 'see its output above'}")]
+
+
+def progress_of(path: Path, suite: str) -> tuple[list[Case], str]:
+    """The results a guest told as they came, and the test that had begun and has none."""
     cases: dict[str, Case] = {}
     begun = ""
     try:
@@ -115,9 +131,7 @@ def unfinished(path: Path, suite: str) -> list[Case]:
         elif name not in cases or said["result"] != PASSED:
             cases[name] = Case(suite, name, said["result"], said["seconds"])
             begun = "" if name == begun else begun
-    where = f"{suite}: in {begun}" if begun else suite
-    why = last_words(path.parent / "console.log")
-    return [*cases.values(), Case(suite, where, FAILED, 0, f"left no results; {why or 'see its output above'}")]
+    return list(cases.values()), begun
 
 
 def last_words(console: Path) -> str:
