@@ -33,7 +33,10 @@ std::string_view software_reason(const Rule& rule) {
   if (commits(rule)) return "commits a connection, which only the kernel does";
   if (wants_state(rule, kCtRel | kCtInv)) return "a NIC never marks a packet related or invalid";
   if (wants_state(rule, kCtNew)) return "new connections are decided in software";
+  if (rule.id.chain == 0 && rule.spec.match.empty()) return "a drop here would overtake rules that are in software";
   switch (parse_chain(rule.id.chain).group) {
+    // Not chain 0: that is where what the public side had to punt goes on.
+    case Group::decap: return "fragments and ICMP to public addresses are the kernel's";
     case Group::punted: return "fragments and expiring TTLs are the kernel's";
     case Group::services: return "guest services are the kernel's";
     case Group::fresh: return "new connections are decided in software";
