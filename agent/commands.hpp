@@ -31,6 +31,7 @@ int command_remove(const Command& command);
 int command_status(const Command& command);
 int command_reload(const Command& command);
 int command_show(const Command& command);
+int command_offload(const Command& command);
 int command_connections(const Command& command);
 int command_explain(const Command& command);
 int command_nic(const Command& command);
@@ -45,6 +46,10 @@ std::optional<Vni> tenant_given(const Command& command, const Names& names);
 
 // Prints what a daemon did in our place and returns the exit status it gives.
 int relay(const Command& command, const nlohmann::json& reply);
+
+// A rule's place in hardware or not, in the fields that `show`, `offload` and `explain` have in common.
+struct Placed;
+void put_placed(nlohmann::json& out, const Placed& placed);
 
 // The configuration for names only: a missing or invalid one is no fault, there are just no names.
 std::optional<config::Config> read_for_names(const Command& command);

@@ -33,7 +33,11 @@ std::string end_text(const Outcome& outcome, const Names& names) {
   return text;
 }
 
-std::string where_text(const Stop& stop) { return stop.ran_in_hw ? "hardware" : "software: " + stop.why; }
+std::string where_text(const Stop& stop) {
+  if (stop.ran_in_hw) return "hardware";
+  return (stop.placed.placement == Placement::slow_path ? std::string(to_string(stop.placed.placement)) : "software") +
+         ": " + stop.why;
+}
 
 void print_way(const Output& out, const Way& way, const Explanation& told) {
   out.line(out.paint(Paint::bold, way.title));
@@ -68,7 +72,8 @@ json stop_json(const Stop& stop, const Explanation& told) {
   out["words"] = actions_in_words(rule.spec, told.names);
   out["purpose"] = told.names.purpose(stop.rule->origin);
   out["kernel"] = to_string(stop.standing);
-  out["in_hw"] = stop.installed_in_hw;
+  out["in_hw"] = stop.placed.held > 0;
+  put_placed(out, stop.placed);
   out["ran_in_hw"] = stop.ran_in_hw;
   if (!stop.why.empty()) out["why_software"] = stop.why;
   if (stop.rule->origin.drop != tc::DropReason::none) out["drop"] = tc::to_string(stop.rule->origin.drop);
@@ -100,7 +105,7 @@ int command_explain(const Command& command) {
   const std::vector<std::string> words(command.options.words().begin() + 1, command.options.words().end());
   auto question = read_question(words, command.options, *config, *ground);
   if (!question) return complain(command, question.error());
-  auto told = explain(kernel, *config, *ground, *question);
+  auto told = explain(kernel, *config, *ground, *question, command.paths);
   if (!told) return complain(command, told.error());
   if (command.output.json()) {
     json ways = json::array();

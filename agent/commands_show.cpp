@@ -9,6 +9,7 @@
 #include "agent/report.hpp"
 #include "agent/shown.hpp"
 #include "agent/words.hpp"
+#include "tc/pipeline/capabilities.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -45,11 +46,6 @@ std::string device_title(IfIndex device, const Shown& shown) {
   return title;
 }
 
-std::string where_text(const ShownRule& rule) {
-  if (rule.filter.state.in_hw) return "hardware";
-  return rule.filter.state.skip_hw ? "software only" : "software";
-}
-
 std::string rule_actions(const ShownRule& rule, const Shown& shown) {
   std::string text = actions_in_words(rule.filter.rule.spec, shown.names);
   if (rule.origin && rule.origin->drop != tc::DropReason::none)
@@ -83,7 +79,7 @@ void print_rules(const Output& out, const Shown& shown, const std::vector<const 
     rows.push_back({">" + std::to_string(id.prio), match_in_words(rule->filter.rule.spec.match),
                     "→ " + (drops ? out.paint(Paint::yellow, actions) : actions),
                     ">" + std::to_string(rule->packets()) + " pkts", ">" + std::to_string(rule->bytes()) + " bytes",
-                    where_text(*rule)});
+                    std::string(to_string(rule->placed.placement))});
     before = rule;
   }
   flush();
@@ -114,11 +110,13 @@ json rule_json(const ShownRule& rule, const Shown& shown) {
   if (const auto tenant = shown.names.tenant_name(rule.vni)) out["tenant"] = *tenant;
   if (const tc::PortKey* port = shown.names.port_on(id.device)) out["port"] = port->port;
   if (rule.origin) {
+    out["shape"] = tc::to_string(tc::shape_of(rule.filter.rule, rule.origin->block));
     if (const ObjectName* object = shown.names.object(rule.origin->where)) out["object"] = object->text;
     if (const std::string place = shown.names.place(rule.origin->where); !place.empty()) out["place"] = place;
     if (rule.origin->drop != tc::DropReason::none) out["drop"] = tc::to_string(rule.origin->drop);
   }
   if (rule.changed) out["changed"] = true;
+  put_placed(out, rule.placed);
   return out;
 }
 

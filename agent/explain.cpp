@@ -4,9 +4,10 @@
 #include <algorithm>
 
 #include "agent/filters.hpp"
+#include "agent/hardware_view.hpp"
 #include "agent/state.hpp"
 #include "agent/world.hpp"
-#include "tc/pipeline/software.hpp"
+#include "tc/pipeline/narrow.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -16,6 +17,31 @@ using tc::model::Conntrack;
 using tc::model::Outcome;
 using tc::model::Packet;
 using Chain = std::pair<IfIndex, uint32_t>;
+
+// Names the eBPF programs without loading them, which takes the kernel's verifier longer than all the rest of a
+// question: few packets meet a rule that runs one.
+class NamedPrograms : public SlowPath {
+ public:
+  Result<SlowPathPrograms> programs() override { return SlowPathPrograms{{"sepal_neigh", {}}, {"sepal_slice", {}}}; }
+  Result<void> pin() override { return not_here(); }
+  Result<int> program_fd(const tc::Bpf& /*action*/) override { return not_here(); }
+  Result<void> put_entries(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
+    return not_here();
+  }
+  Result<void> drop_stale(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
+    return not_here();
+  }
+  Result<bool> unpin() override { return not_here(); }
+
+ private:
+  static Unexpected not_here() { return fail(Errc::internal, "a question loads no eBPF program"); }
+};
+
+bool runs_program(const Stop& stop) {
+  return stop.rule != nullptr &&
+         std::any_of(stop.rule->rule.spec.actions.begin(), stop.rule->rule.spec.actions.end(),
+                     [](const tc::Action& action) { return std::holds_alternative<tc::Bpf>(action.kind); });
+}
 
 // What the kernel holds in the chains looked at so far.
 class KernelView {
@@ -66,18 +92,19 @@ Standing standing_of(const tc::CompiledRule& wanted, const Filter* found) {
                                                                                       : Standing::other;
 }
 
-std::string why_software(const tc::CompiledRule& rule, const Filter* found, const tc::model::Visit& visit) {
-  if (visit.in_hardware) return {};
-  if (const std::string_view reason = tc::software_reason(rule.rule); !reason.empty()) return std::string(reason);
-  if (found == nullptr) return "not in the kernel";
-  if (!found->state.in_hw) return "the NIC does not hold it";
-  return "the NIC handed the packet up before";
+// A rule that the NIC holds runs in software all the same when the packet is there already.
+std::string why_software(const Placed& placed, bool ran_in_hw) {
+  if (ran_in_hw) return {};
+  return placed.placement == Placement::hardware ? "the NIC handed the packet up before" : placed.why;
 }
 
 class Walker {
  public:
-  Walker(Kernel& kernel, const tc::RuleSet& rules, const Ground& ground, const Question& question)
-      : kernel_(kernel, ground.facts.instance), dataplane_(rules, ground.facts.vxlan), question_(question) {}
+  Walker(Kernel& kernel, const tc::RuleSet& rules, const Ground& ground, const Question& question, HardwareView view)
+      : kernel_(kernel, ground.facts.instance),
+        dataplane_(rules, ground.facts.vxlan),
+        question_(question),
+        view_(std::move(view)) {}
 
   Result<Way> walk(std::string title, const Packet& packet) {
     // Twice: software alone tells which chains there are to read, then the NIC's part as the kernel says it is.
@@ -108,17 +135,29 @@ class Walker {
     if (visit.rule == nullptr) return stop;
     const Filter* found = kernel_.ours(visit.rule->rule.id);
     stop.standing = standing_of(*visit.rule, found);
-    stop.installed_in_hw = found != nullptr && found->state.in_hw;
-    stop.ran_in_hw = visit.in_hardware;
-    stop.why = why_software(*visit.rule, found, visit);
+    stop.placed = found == nullptr ? place(visit.rule->rule, nullptr, view_) : place(found->rule, &found->state, view_);
+    // A NIC that does not know the next hop hands up what it has matched.
+    stop.ran_in_hw = visit.in_hardware && stop.placed.placement != Placement::slow_path;
+    stop.why = why_software(stop.placed, stop.ran_in_hw);
     return stop;
   }
 
   KernelView kernel_;
   tc::model::Dataplane dataplane_;
   const Question& question_;
+  HardwareView view_;
   Conntrack conntrack_;
 };
+
+// A port's block is its tenant's and its peers'; the tunnel's and the uplink's are everybody's.
+tc::RuleSet compile_around(IfIndex device, const config::Config& config, const tc::Facts& facts) {
+  for (const auto& [port, index] : facts.ports) {
+    if (index != device) continue;
+    const tc::Narrowed narrowed = tc::narrow(config, facts, port.tenant);
+    return tc::compile(narrowed.config, narrowed.facts);
+  }
+  return tc::compile(config, facts);
+}
 
 }  // namespace
 
@@ -135,30 +174,56 @@ Result<Ground> survey(Kernel& kernel, const config::Config& config, const Paths&
   const SavedState saved = load_state(paths.state);
   LookInput input{&config, paths.instance, &saved};
   input.filters = false;
-  auto world = look(kernel, input);
+  NamedPrograms programs;
+  Kernel without_programs{kernel.route, kernel.netfilter, programs};
+  auto world = look(without_programs, input);
   if (!world) return Unexpected(world.error());
   // Without filters nobody tells zones but the state file.
   for (const auto& [vni, tenant] : saved.tenants) world->facts.zones.emplace(vni, tenant.zone);
   return Ground{std::move(world->facts), std::move(world->devices)};
 }
 
-Result<Explanation> explain(Kernel& kernel, const config::Config& config, const Ground& ground,
-                            const Question& question) {
-  Explanation explanation;
-  explanation.rules = std::make_unique<tc::RuleSet>(tc::compile(config, ground.facts));
-  explanation.names = Names(&config, ground.facts.ports, ground.devices);
-  Walker walker(kernel, *explanation.rules, ground, question);
+namespace {
+
+Result<void> tell_ways(Kernel& kernel, const Ground& ground, const Question& question, const HardwareView& view,
+                       Explanation& explanation) {
+  explanation.ways.clear();
+  Walker walker(kernel, *explanation.rules, ground, question, view);
   auto first = walker.walk("first packet", question.packet);
   if (!first) return Unexpected(first.error());
   const bool goes_on = first->outcome.kind == Outcome::Kind::sent && walker.tracks();
   explanation.ways.push_back(std::move(*first));
-  if (goes_on) {
-    walker.see_replies();
-    Packet next = question.packet;
-    if (next.protocol == tc::kProtoTcp) next.tcp_flags = tc::model::kTcpAck;
-    auto established = walker.walk("established", next);
-    if (!established) return Unexpected(established.error());
-    explanation.ways.push_back(std::move(*established));
+  if (!goes_on) return {};
+  walker.see_replies();
+  Packet next = question.packet;
+  if (next.protocol == tc::kProtoTcp) next.tcp_flags = tc::model::kTcpAck;
+  auto established = walker.walk("established", next);
+  if (!established) return Unexpected(established.error());
+  explanation.ways.push_back(std::move(*established));
+  return {};
+}
+
+}  // namespace
+
+Result<Explanation> explain(Kernel& kernel, const config::Config& config, const Ground& ground,
+                            const Question& question, const Paths& paths) {
+  Explanation explanation;
+  auto view =
+      gather_hardware_view(kernel, {&config, ground.facts.uplink, ground.facts.vxlan, {question.device}}, paths);
+  if (!view) return Unexpected(view.error());
+  tc::Facts facts = ground.facts;
+  explanation.rules = std::make_unique<tc::RuleSet>(compile_around(question.device, config, facts));
+  explanation.names = Names(&config, facts.ports, ground.devices);
+  if (auto told = tell_ways(kernel, ground, question, *view, explanation); !told) return Unexpected(told.error());
+  const auto any_program = [](const Way& way) { return std::any_of(way.stops.begin(), way.stops.end(), runs_program); };
+  if (std::any_of(explanation.ways.begin(), explanation.ways.end(), any_program)) {
+    // Now it matters which programs they are. Without eBPF such rules cannot be there, and are told as missing.
+    if (auto programs = kernel.slow_path.programs()) {
+      facts.answer_neighbour = programs->answer_neighbour;
+      facts.choose_slice = programs->choose_slice;
+      explanation.rules = std::make_unique<tc::RuleSet>(compile_around(question.device, config, facts));
+      if (auto told = tell_ways(kernel, ground, question, *view, explanation); !told) return Unexpected(told.error());
+    }
   }
   for (const Way& way : explanation.ways)
     for (const Stop& stop : way.stops)

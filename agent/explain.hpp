@@ -11,6 +11,7 @@
 #include "agent/kernel.hpp"
 #include "agent/names.hpp"
 #include "agent/paths.hpp"
+#include "agent/placement.hpp"
 #include "config/model.hpp"
 #include "tc/model/walk.hpp"
 
@@ -24,7 +25,7 @@ struct Stop {
   uint32_t chain = 0;
   const tc::CompiledRule* rule = nullptr;  // null: no rule of this chain takes the packet
   Standing standing = Standing::missing;
-  bool installed_in_hw = false;     // the kernel says so
+  Placed placed;                    // where the rule is, as `offload` and `show` say it
   bool ran_in_hw = false;           // on this way
   std::string why;                  // in software, and why; empty in hardware
   std::vector<std::string> before;  // filters of others that see the packet first
@@ -56,8 +57,8 @@ struct Ground {
 };
 Result<Ground> survey(Kernel& kernel, const config::Config& config, const Paths& paths);
 
-// Reads only the chains that the packet visits.
+// Compiles only what can meet the packet, and reads only the chains that it visits.
 Result<Explanation> explain(Kernel& kernel, const config::Config& config, const Ground& ground,
-                            const Question& question);
+                            const Question& question, const Paths& paths);
 
 }  // namespace sepal::agent

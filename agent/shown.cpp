@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/hardware_view.hpp"
 #include "agent/reconciler.hpp"
 
 namespace sepal::agent {
@@ -90,6 +91,14 @@ Result<Shown> gather_shown(Kernel& kernel, const config::Config* config, const P
   }
   std::sort(shown.rules.begin(), shown.rules.end(),
             [](const ShownRule& a, const ShownRule& b) { return a.filter.rule.id < b.filter.rule.id; });
+  ViewInput input{config, world.facts.uplink, world.facts.vxlan, world.clsact};
+  if (!difference && !world.own_vxlans.empty()) input.vxlan = world.own_vxlans.front().index;
+  auto view = gather_hardware_view(kernel, input, paths);
+  if (!view) return Unexpected(view.error());
+  shown.view = std::move(*view);
+  for (ShownRule& rule : shown.rules) rule.placed = place(rule.filter.rule, &rule.filter.state, shown.view);
+  shown.facts = std::move(world.facts);
+  if (difference) shown.wanted = std::move(difference->wanted);
   return shown;
 }
 

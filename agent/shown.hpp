@@ -1,5 +1,5 @@
-// Rules as `sepalctl show` tells them: read from the kernel, joined with what the configuration knows of their purpose.
-// Gathering only; how they are printed is commands_show.cpp's.
+// Rules as `sepalctl show` and `sepalctl offload` tell them: read from the kernel, joined with what the configuration
+// knows of their purpose, and placed in hardware or not. Gathering only; how they are printed is the commands'.
 #pragma once
 
 #include <optional>
@@ -9,6 +9,7 @@
 #include "agent/filters.hpp"
 #include "agent/names.hpp"
 #include "agent/paths.hpp"
+#include "agent/placement.hpp"
 #include "agent/world.hpp"
 #include "config/model.hpp"
 
@@ -20,6 +21,7 @@ struct ShownRule {
   tc::ChainId chain;
   std::optional<tc::Origin> origin;  // when the configuration would make this very rule
   bool changed = false;              // the configuration would have another rule in this place
+  Placed placed;
   [[nodiscard]] uint64_t packets() const { return filter.state.stats.empty() ? 0 : filter.state.stats.front().packets; }
   [[nodiscard]] uint64_t bytes() const { return filter.state.stats.empty() ? 0 : filter.state.stats.front().bytes; }
   [[nodiscard]] uint64_t hw_packets() const {
@@ -35,6 +37,9 @@ struct Shown {
   std::vector<Filter> foreign;       // of others, on devices with clsact
   std::vector<tc::PortKey> waiting;  // as the configuration sees it
   std::map<IfIndex, tc::BlockKind> blocks;
+  HardwareView view;
+  tc::Facts facts;
+  std::optional<tc::RuleSet> wanted;  // nullopt: no configuration, or one that does not compile on this host
 };
 
 // `config` may be null: then tenants are numbers and purposes unknown.

@@ -4,6 +4,7 @@
 #include "netlink/conntrack.hpp"
 
 #include <endian.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <sys/socket.h>
@@ -132,6 +133,10 @@ Result<void> dump_entries(Transport& netfilter, const MessageSink& sink) {
 }
 
 }  // namespace
+
+bool Connection::offloaded() const { return (status & IPS_OFFLOAD) != 0; }
+
+bool Connection::in_hardware() const { return (status & IPS_HW_OFFLOAD) != 0; }
 
 Result<Connection> decode_connection(BytesView message) {
   nfgenmsg header{};

@@ -42,6 +42,11 @@ struct Connection {
   std::optional<uint8_t> tcp_state;                     // enum tcp_conntrack
   std::optional<ConnectionCounters> original_counters;  // when net.netfilter.nf_conntrack_acct is set
   std::optional<ConnectionCounters> reply_counters;
+
+  // act_ct's flow table has it: packets no longer go through conntrack.
+  [[nodiscard]] bool offloaded() const;
+  // … and a NIC does, too.
+  [[nodiscard]] bool in_hardware() const;
 };
 
 using ConnectionPredicate = std::function<bool(const Connection&)>;

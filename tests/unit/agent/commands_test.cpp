@@ -347,6 +347,52 @@ TEST_F(CommandsTest, verify_tells_missing_rules_and_rules_that_nobody_wants) {
   EXPECT_EQ(out["mismatches"][0]["wanted"], "");
 }
 
+// --- offload
+
+TEST_F(CommandsTest, offload_on_veth_says_that_there_is_no_nic_and_is_content) {
+  settle();
+  const Seen seen = text(command_offload);
+  EXPECT_EQ(seen.exit, kExitOk) << seen.out;
+  EXPECT_EQ(seen.out.rfind("no NIC: ", 0), 0U) << seen.out;
+  EXPECT_NE(seen.out.find("blue/web"), std::string::npos) << seen.out;
+  EXPECT_NE(seen.out.find("software by design"), std::string::npos) << seen.out;
+  const json out = parsed(command_offload, kExitOk);
+  EXPECT_EQ(out["as_wanted"], true);
+  EXPECT_EQ(out["nic"], false);
+  EXPECT_EQ(out["blocks"].size(), 5U);
+  EXPECT_EQ(out["blocks"][0]["cause"], "no-nic");
+  EXPECT_EQ(out["tenants"].size(), 2U);
+  EXPECT_EQ(out["tenants"][0]["connections"]["total"], 0);
+}
+
+TEST_F(CommandsTest, offload_ends_with_two_when_the_kernel_lacks_a_rule) {
+  settle();
+  kernel_.filters.erase(some_rule());
+  EXPECT_NE(text(command_offload).out.find("1 rule not as the configuration wants"), std::string::npos);
+  EXPECT_EQ(parsed(command_offload, kExitDifference)["differing"], 1);
+}
+
+TEST_F(CommandsTest, offload_of_one_tenant_names_no_other) {
+  settle();
+  const json out = parsed(command_offload, kExitOk, {"--tenant", "green"});
+  EXPECT_EQ(out["tenants"].size(), 1U);
+  for (const json& block : out["blocks"]) EXPECT_NE(block.value("tenant", ""), "blue");
+  EXPECT_EQ(text(command_offload, {"--tenant", "red"}).exit, kExitError);
+}
+
+TEST_F(CommandsTest, show_and_offload_place_a_rule_alike) {
+  settle();
+  size_t software_only = 0;
+  const json shown = parsed(command_show, kExitOk);
+  for (const json& rule : shown["rules"]) {
+    software_only += rule["placement"] == "software only" ? 1U : 0U;
+    EXPECT_EQ(rule["cause"], rule["skip_hw"] == true ? "by-design" : "no-nic") << rule;
+    EXPECT_NE(rule["shape"], "") << rule;
+  }
+  EXPECT_GT(software_only, 20U);
+  EXPECT_EQ(parsed(command_offload, kExitOk)["software_only"], software_only);
+}
+
 // --- apply and remove
 
 TEST_F(CommandsTest, apply_ends_with_four_and_the_kernels_words_when_a_rule_is_refused) {

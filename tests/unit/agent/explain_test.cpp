@@ -26,7 +26,7 @@ class ExplainTest : public AgentTest {
   Explanation told(const std::vector<std::string>& words, const std::vector<std::string>& more = {}) {
     auto question = ask(words, more);
     EXPECT_TRUE(question) << question.error().message();
-    auto explanation = explain(kernel_of_test_, config_, ground_, *question);
+    auto explanation = explain(kernel_of_test_, config_, ground_, *question, paths_);
     EXPECT_TRUE(explanation) << explanation.error().message();
     return std::move(*explanation);
   }
