@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR Apache-2.0) */
+/* Layout of the maps of security groups: what policy/compile.cpp fills in, bpf/policy.h reads and the loader moves
+ * into the kernel. Compiled as C for the kernel and as C++ for the agent. The rule of bpf/shared.h about changing a
+ * struct holds here too. */
+#ifndef SEPAL_BPF_POLICY_LAYOUT_H
+#define SEPAL_BPF_POLICY_LAYOUT_H
+
+#include "bpf/shared.h"
+
+#define SEPAL_SELECTORS_PER_PAGE 8
+#define SEPAL_SELECTORS_MAX 32 /* names that one address has */
+
+enum sepal_direction {
+  SEPAL_EGRESS = 0, /* the source's groups judge the destination */
+  SEPAL_INGRESS = 1,
+};
+
+/* --- one rule in a word ------------------------------------------------------------------------------------------- */
+
+#define SEPAL_RULE_ALLOWS 0x80000000U
+#define SEPAL_RULE_LOGS 0x40000000U
+#define SEPAL_RULE_ID 0x3fffffffU
+
+/* Ids below SEPAL_RULE_FIRST stand for no rule of a group. 0: nothing was found, which denies. */
+enum {
+  SEPAL_RULE_DEFAULT_EGRESS = 1,  /* no rule matches */
+  SEPAL_RULE_DEFAULT_INGRESS = 2, /* the same */
+  SEPAL_RULE_NOT_ENFORCED = 3,    /* all groups of the port are audited */
+  SEPAL_RULE_NO_GROUPS = 4,       /* the end is no port here, or one without groups */
+  SEPAL_RULE_FIRST = 16,
+};
+#define SEPAL_RULE_OPEN (SEPAL_RULE_ALLOWS | SEPAL_RULE_NO_GROUPS)
+
+/* Which rule decides: rank << 32 | rule. The lowest rank does, so the lowest number does. Ranks stay below 2^31, so
+ * that a difference's sign tells which is lower: a comparison would make the verifier follow both its outcomes. */
+#define SEPAL_RANK_SHIFT 32
+#define SEPAL_RANK_NONE 0x7fffffffULL
+#define SEPAL_DECIDED_BY_NONE (SEPAL_RANK_NONE << SEPAL_RANK_SHIFT) /* rule 0, which denies */
+
+struct sepal_choice {
+  __u64 all;      /* among all groups */
+  __u64 enforced; /* among those that are enforced */
+};
+
+/* --- maps of prefixes, one LPM trie for each tenant --------------------------------------------------------------- */
+
+/* Tables within it. Addresses: who an end is. The rest: ports (or ICMP types and codes), 16 bits, for one
+ * (policy, selector, protocol). */
+enum {
+  SEPAL_TABLE_IPV4 = 0,
+  SEPAL_TABLE_IPV6 = 1,
+  SEPAL_TABLE_PORTS = 2, /* and up */
+};
+#define SEPAL_PREFIX_FIXED_BITS 32 /* the table is always matched whole */
+
+struct sepal_prefix_key {
+  __u32 prefix_bits; /* SEPAL_PREFIX_FIXED_BITS + length */
+  __u32 table;
+  __u8 bytes[16]; /* address, or port; network byte order */
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_prefix_key) == 24, "layout shared with the kernel");
+
+struct sepal_end {
+  __u32 set;           /* its selectors; 0: none but "any" */
+  __u32 networks_only; /* those that are networks, for somebody with this address in a peer's network */
+  /* Of the port that may send from here, and of the one that packets to here are delivered to: + enum sepal_direction;
+   * 0: no port of ours, or one without groups. */
+  __u32 egress_policy;
+  __u32 ingress_policy;
+};
+
+struct sepal_prefix_value {
+  union {
+    struct sepal_end end;
+    struct sepal_choice choice;
+  };
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_prefix_value) == 16, "layout shared with the kernel");
+
+/* --- maps of choices, one hash map for each tenant ---------------------------------------------------------------- */
+
+#define SEPAL_POLICY_SETS 0 /* as policy: not a choice but a page of a set of selectors */
+#define SEPAL_SELECTOR_ANY 0
+#define SEPAL_PROTOCOL_ANY 256
+
+struct sepal_choice_key {
+  __u32 policy;   /* of a combination of groups, + enum sepal_direction; or SEPAL_POLICY_SETS */
+  __u32 selector; /* a name of the other end; or the set */
+  __u32 protocol; /* IPPROTO_* or SEPAL_PROTOCOL_ANY; or the page */
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_choice_key) == 12, "layout shared with the kernel");
+
+struct sepal_by_port {
+  struct sepal_choice choice; /* when table is 0 */
+  __u32 table;                /* of prefixes */
+  __u32 zero[3];
+};
+
+struct sepal_choice_value {
+  union {
+    __u32 selectors[SEPAL_SELECTORS_PER_PAGE]; /* of a set; ends with 0 where it does not fill the page */
+    struct sepal_by_port by_port;
+  };
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_choice_value) == 32, "layout shared with the kernel");
+
+/* --- maps of the host --------------------------------------------------------------------------------------------- */
+
+/* sepal_spaces (hash): VNI → the tenant's tables. This one entry is what makes a new policy true for all of a tenant's
+ * ports at once: packets read it once. sepal_prefixes and sepal_choices (hash of maps) lead from it to the tables. */
+struct sepal_space {
+  __u64 id; /* hash of the tables' content */
+};
+
+/* sepal_counts (per-CPU hash): verdicts by rule. */
+struct sepal_count_key {
+  __u32 vni;
+  __u32 rule; /* id */
+};
+struct sepal_count {
+  __u64 allowed;
+  __u64 denied;
+  __u64 audited; /* passed, though the rule (of an audited group) denies */
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_count) == 24, "layout shared with the kernel");
+
+#define SEPAL_SPACES_MAX 16384
+#define SEPAL_COUNTS_MAX 1048576
+
+/* skb->mark, as the rule that runs the program sets it for the time of the verdict. */
+#define SEPAL_MARK_VNI 0x00ffffffU
+#define SEPAL_MARK_FROM_PEER 0x01000000U
+
+#endif
