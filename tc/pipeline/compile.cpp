@@ -7,6 +7,7 @@
 #include "base/log.hpp"
 #include "tc/pipeline/lint.hpp"
 #include "tc/pipeline/plan.hpp"
+#include "tc/rule/hashes.hpp"
 
 namespace sepal::tc {
 namespace {
@@ -86,8 +87,9 @@ size_t finish_rules(std::vector<CompiledRule>& rules) {
   keys.reserve(rules.size());
   for (CompiledRule& rule : rules) {
     RuleId& id = rule.rule.id;
-    id.handle = match_handle(rule.rule.spec.match);
-    rule.cookie.content = content_hash(rule.rule.spec, id.protocol);
+    const RuleHashes hashes = rule_hashes(rule.rule.spec, id.protocol);
+    id.handle = hashes.handle;
+    rule.cookie.content = hashes.content;
     keys.push_back({uint64_t{id.device.value()} << 32U | id.chain, uint64_t{id.prio} << 32U | id.handle,
                     static_cast<uint32_t>(&rule - rules.data())});
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <variant>
 #include <vector>
 
@@ -149,15 +150,32 @@ struct UnknownAction {
 using ActionKind = std::variant<Gact, Mirred, VlanAction, TunnelSet, TunnelUnset, Pedit, Csum, Ct, Police, SkbeditMark,
                                 Bpf, UnknownAction>;
 
-// An action, and whether it may be a shared one: `index` names an action object in the kernel that several filters
-// refer to (0: this filter's own, the kernel numbers it). Shared actions are immutable and keep per-CPU counters.
+// An action of a rule, its own or a shared one: an immutable object that the kernel numbers and that any number of
+// filters refer to. By which number, and whether at all, says nothing about what happens to a packet: comparisons (and
+// content_hash) see content alone.
 struct Action {
   ActionKind kind;
+  // The object's number where it is known (a decoded filter's, a foreign one's); 0: this filter's own.
   uint32_t index = 0;
   // What follows the action, only where a foreign filter says something else than the kind's usual (stolen for
   // redirect, pipe for all others) and the kind has no verdict of its own. Never set in ours.
   std::optional<Verdict> unusual_verdict;
-  auto operator<=>(const Action&) const = default;
+  bool shared = false;  // to be written as a reference to the shared object of this content, whatever its number
+
+  friend auto operator<=>(const Action& a, const Action& b) {
+    return std::tie(a.kind, a.unusual_verdict) <=> std::tie(b.kind, b.unusual_verdict);
+  }
+  friend bool operator==(const Action& a, const Action& b) {
+    return a.kind == b.kind && a.unusual_verdict == b.unusual_verdict;
+  }
+};
+
+// What a shared object is: equal ones are one object. The kernel binds a filter only to an object that is as the filter
+// in or out of hardware (act_api.c, tcf_action_init), so that is part of it.
+struct SharedAction {
+  ActionKind kind;
+  bool skip_hw = false;
+  auto operator<=>(const SharedAction&) const = default;
 };
 
 }  // namespace sepal::tc

@@ -1,12 +1,16 @@
 // Stable identities: content_hash, match_handle, instance_hash. Each value is written out as tagged big-endian bytes
 // and hashed with XXH64. Numbers below are part of what stands in kernels out there: append, never renumber; anything
 // else is a new Cookie::kLayout.
+#include <endian.h>
+
 #include <algorithm>
+#include <array>
 #include <concepts>
 #include <cstring>
+#include <span>
 #include <string_view>
 
-#include "tc/rule/rule.hpp"
+#include "tc/rule/hashes.hpp"
 #include "tc/rule/xxh64.hpp"
 
 namespace sepal::tc {
@@ -16,11 +20,8 @@ class Canonical {
  public:
   template <std::integral Int>
   void put(Int value) {
-    uint8_t* bytes = room(sizeof value);
-    for (size_t i = sizeof value; i-- > 0;) {
-      bytes[i] = static_cast<uint8_t>(value);
-      value = static_cast<Int>(static_cast<uint64_t>(value) >> 8U);
-    }
+    const Int bytes = big_endian(value);
+    std::memcpy(room(sizeof bytes), &bytes, sizeof bytes);
   }
   void put(bool value) { put<uint8_t>(value ? 1 : 0); }
   void put(std::string_view text) {
@@ -29,7 +30,7 @@ class Canonical {
   }
   void put(const IpAddr& address) {
     put<uint8_t>(address.is_v4() ? 4 : 6);
-    put_bytes(address.bytes.data(), address.size());
+    put_some(address.bytes, address.size());
   }
   template <typename Value>
   void put(const std::optional<Value>& value) {
@@ -42,17 +43,34 @@ class Canonical {
   }
   void put(const Verdict& verdict);
   void put(const KeyMatch& key);
+  void put(const ActionKind& kind);
   void put(const Action& action);
   void put(const Match& match) {
     put(static_cast<uint8_t>(match.keys().size()));
     for (const KeyMatch& key : match.keys()) put(key);
   }
+  // What is written and not hashed yet; all of it, as long as nothing has been flushed.
+  [[nodiscard]] std::span<const uint8_t> gathered() const { return {gathered_, used_}; }
+  [[nodiscard]] bool flushed() const { return flushed_; }
   [[nodiscard]] uint64_t digest() {
     flush();
     return hash_.digest();
   }
 
  private:
+  template <typename Int>
+  static Int big_endian(Int value) {
+    if constexpr (sizeof value == 2) return static_cast<Int>(htobe16(static_cast<uint16_t>(value)));
+    if constexpr (sizeof value == 4) return static_cast<Int>(htobe32(static_cast<uint32_t>(value)));
+    if constexpr (sizeof value == 8) return static_cast<Int>(htobe64(static_cast<uint64_t>(value)));
+    return value;
+  }
+  // The first `size` bytes of an array: copied whole where there is room, which is a matter of two moves.
+  void put_some(const std::array<uint8_t, 16>& bytes, size_t size) {
+    if (sizeof gathered_ - used_ < bytes.size()) return put_bytes(bytes.data(), size);
+    std::memcpy(gathered_ + used_, bytes.data(), bytes.size());
+    used_ += size;
+  }
   // Values are a few bytes each: they are gathered here, and hashed a rule at a time.
   uint8_t* room(size_t size) {
     if (size > sizeof gathered_ - used_) flush();
@@ -70,11 +88,13 @@ class Canonical {
   void flush() {
     hash_.update(gathered_, used_);
     used_ = 0;
+    flushed_ = true;
   }
 
   Xxh64 hash_;
   uint8_t gathered_[512];
   size_t used_ = 0;
+  bool flushed_ = false;
 };
 
 uint8_t number(Key key) {
@@ -254,34 +274,61 @@ void Canonical::put(const Verdict& verdict) {
 
 void Canonical::put(const KeyMatch& key) {
   put(number(key.key));
-  put_bytes(key.value.data(), key_width(key.key));
-  put_bytes(key.mask.data(), key_width(key.key));
+  const size_t width = key_width(key.key);
+  put_some(key.value, width);
+  put_some(key.mask, width);
 }
 
+void Canonical::put(const ActionKind& kind) { std::visit(PutAction{*this}, kind); }
+
 void Canonical::put(const Action& action) {
-  std::visit(PutAction{*this}, action.kind);
-  put(action.index);
+  put(action.kind);
+  put<uint32_t>(0);  // where layout 1 has the number of a shared action
   put(action.unusual_verdict);
+}
+
+uint32_t handle_of(uint64_t digest) {
+  const auto handle = static_cast<uint32_t>(digest ^ digest >> 32U) & 0x7fffffffU;
+  return handle != 0 ? handle : 1;
 }
 
 }  // namespace
 
-uint64_t content_hash(const RuleSpec& spec, uint16_t protocol) {
+uint64_t content_hash(const RuleSpec& spec, uint16_t protocol) { return rule_hashes(spec, protocol).content; }
+
+uint64_t content_hash(const SharedAction& action) {
   Canonical out;
-  out.put(protocol);
-  out.put(spec.skip_hw);
-  out.put(spec.match);
-  out.put(static_cast<uint8_t>(spec.actions.size()));
-  for (const Action& action : spec.actions) out.put(action);
+  out.put(action.skip_hw);
+  out.put(action.kind);
   return out.digest();
 }
 
 uint32_t match_handle(const Match& match) {
   Canonical out;
   out.put(match);
-  const uint64_t digest = out.digest();
-  const auto handle = static_cast<uint32_t>(digest ^ digest >> 32U) & 0x7fffffffU;
-  return handle != 0 ? handle : 1;
+  return handle_of(out.digest());
+}
+
+RuleHashes rule_hashes(const RuleSpec& spec, uint16_t protocol) {
+  RuleHashes hashes;
+  Canonical out;
+  out.put(protocol);
+  out.put(spec.skip_hw);
+  const size_t begin = out.gathered().size();
+  out.put(spec.match);
+  // The match's bytes, unless there were too many to be gathered.
+  const auto match = out.gathered();
+  if (match.size() > begin && !out.flushed()) {
+    Xxh64 hash;
+    hash.update(match.data() + begin, match.size() - begin);
+    hashes.handle = handle_of(hash.digest());
+  } else {
+    hashes.handle = match_handle(spec.match);
+  }
+  out.put(static_cast<uint8_t>(spec.actions.size()));
+  for (const Action& action : spec.actions) out.put(action);
+  hashes.content = out.digest();
+  return hashes;
 }
 
 uint16_t instance_hash(std::string_view instance) {

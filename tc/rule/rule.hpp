@@ -38,7 +38,8 @@ struct Rule {
   bool operator==(const Rule&) const = default;
 };
 
-// The mark that says "ours", on the last action of each filter of ours (TCA_ACT_COOKIE). 16 bytes:
+// The mark that says "ours", on the last action of each filter of ours and on each shared action (TCA_ACT_COOKIE). 16
+// bytes:
 //   "SPL" | layout version | instance, 2 bytes BE | conntrack zone of the rule's tenant, 2 bytes BE, 0 for none |
 //   content hash, 8 bytes BE
 // The zone stands here so that a terse dump gives every tenant its zone back after a restart.
@@ -75,8 +76,10 @@ struct RuleState {
 };
 
 // Hashes are stable over restarts and releases (a change means Cookie::kLayout changes): they are the identity of our
-// filters in the kernel. Both are pure functions of the value; shared action indices count, statistics do not.
+// filters in the kernel. All are pure functions of the value. Whether an action is shared, and by which number, does
+// not count: what a rule does is the same.
 uint64_t content_hash(const RuleSpec& spec, uint16_t protocol);
+uint64_t content_hash(const SharedAction& action);
 uint32_t match_handle(const Match& match);  // 1 .. 2^31-1
 uint16_t instance_hash(std::string_view instance);
 
