@@ -27,6 +27,8 @@ inline constexpr size_t kMessageBytesMax = 16UL << 10U;  // one filter with 32 a
 inline constexpr unsigned kMessagesPerSend = 64;         // 32..64 measured best; more only grows buffers
 inline constexpr unsigned kWindowMessages = 256;         // unanswered requests; each answer may hold 2 KiB of extack
 inline constexpr unsigned kWriters = 2;                  // sockets that write filters side by side, a thread each
+// Numbers of shared actions begin where the kernel, which numbers everybody's own actions from 1 on, will not come.
+inline constexpr uint32_t kSharedActionFirst = 0x40000000;
 inline constexpr size_t kSocketBufferBytes = 4UL << 20U;
 
 // The NIC (mlx5 restores conntrack zones from 8 bits).

@@ -29,7 +29,7 @@ Result<DecodedKind> decode_bpf(std::span<const uint8_t> options) {
     std::copy(tag.begin(), tag.end(), bpf.tag.begin());
   }
   if (attrs->malformed()) return malformed_options("bpf");
-  const Common common{parms.index, parms.action};
+  const Common common = common_of(parms);
   // Classic BPF comes as its instructions.
   if (!attrs->only({TCA_ACT_BPF_PARMS, TCA_ACT_BPF_TM, TCA_ACT_BPF_PAD, TCA_ACT_BPF_FD, TCA_ACT_BPF_NAME,
                     TCA_ACT_BPF_TAG, TCA_ACT_BPF_ID})) {

@@ -20,7 +20,7 @@ Result<DecodedKind> decode_csum(std::span<const uint8_t> options) {
   if (!attrs) return Unexpected(attrs.error());
   const auto parms = attrs->parms<tc_csum>(TCA_CSUM_PARMS);
   if (attrs->malformed()) return malformed_options("csum");
-  const Common common{parms.index, parms.action};
+  const Common common = common_of(parms);
   if (!attrs->only({TCA_CSUM_PARMS, TCA_CSUM_TM, TCA_CSUM_PAD})) return not_modelled("csum", common, attrs->unknown());
   return DecodedKind{Csum{parms.update_flags}, common, attrs->unknown()};
 }

@@ -40,7 +40,7 @@ Result<DecodedKind> decode_ct(std::span<const uint8_t> options) {
   auto attrs = Options<TCA_CT_MAX>::parse(options);
   if (!attrs) return Unexpected(attrs.error());
   const auto parms = attrs->parms<tc_ct>(TCA_CT_PARMS);
-  const Common common{parms.index, parms.action};
+  const Common common = common_of(parms);
   const uint16_t flags = attrs->u16(TCA_CT_ACTION, 0);
   constexpr uint16_t kKnown = TCA_CT_ACT_COMMIT | TCA_CT_ACT_FORCE | TCA_CT_ACT_CLEAR | TCA_CT_ACT_NAT |
                               TCA_CT_ACT_NAT_SRC | TCA_CT_ACT_NAT_DST;

@@ -16,7 +16,7 @@ Result<DecodedKind> decode_gact(std::span<const uint8_t> options) {
   if (!attrs) return Unexpected(attrs.error());
   const auto parms = attrs->parms<tc_gact>(TCA_GACT_PARMS);
   if (attrs->malformed()) return malformed_options("gact");
-  const Common common{parms.index, parms.action};
+  const Common common = common_of(parms);
   // TCA_GACT_PROB: another verdict for some of the packets.
   if (!attrs->only({TCA_GACT_PARMS, TCA_GACT_TM, TCA_GACT_PAD})) return not_modelled("gact", common, attrs->unknown());
   return DecodedKind{Gact{verdict_from_wire(parms.action)}, common, attrs->unknown()};

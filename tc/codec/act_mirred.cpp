@@ -22,7 +22,7 @@ Result<DecodedKind> decode_mirred(std::span<const uint8_t> options) {
   if (!attrs) return Unexpected(attrs.error());
   const auto parms = attrs->parms<tc_mirred>(TCA_MIRRED_PARMS);
   if (attrs->malformed()) return malformed_options("mirred");
-  const Common common{parms.index, parms.action};
+  const Common common = common_of(parms);
   Mirred mirred;
   mirred.device = IfIndex(parms.ifindex);  // 0 once the device is gone
   switch (parms.eaction) {

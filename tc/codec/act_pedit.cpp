@@ -88,7 +88,7 @@ Result<DecodedKind> decode_pedit(std::span<const uint8_t> options) {
   if (attrs->malformed() || attrs->bytes(type).size() < kSelSize + sel.nkeys * kKeySize) {
     return malformed_options("pedit");
   }
-  const Common common{sel.index, sel.action};
+  const Common common = common_of(sel);
   bool modelled = sel.nkeys != 0 && attrs->only({type, TCA_PEDIT_KEYS_EX, TCA_PEDIT_TM, TCA_PEDIT_PAD});
   Pedit pedit;
   for (size_t i = 0; i < sel.nkeys; ++i) {

@@ -84,7 +84,7 @@ Result<DecodedKind> decode_police(std::span<const uint8_t> options) {
   auto attrs = Options<TCA_POLICE_MAX>::parse(options);
   if (!attrs) return Unexpected(attrs.error());
   const auto parms = attrs->parms<tc_police>(TCA_POLICE_TBF);
-  const Common common{parms.index, parms.action};
+  const Common common = common_of(parms);
   Police police;
   police.exceed = verdict_from_wire(parms.action);
   police.conform = verdict_from_wire(static_cast<int32_t>(attrs->u32(TCA_POLICE_RESULT, TC_ACT_OK)));

@@ -19,7 +19,7 @@ Result<DecodedKind> decode_skbedit(std::span<const uint8_t> options) {
   const auto parms = attrs->parms<tc_skbedit>(TCA_SKBEDIT_PARMS);
   const SkbeditMark skbedit{attrs->u32(TCA_SKBEDIT_MARK, 0), attrs->u32(TCA_SKBEDIT_MASK, 0xffffffff)};
   if (attrs->malformed()) return malformed_options("skbedit");
-  const Common common{parms.index, parms.action};
+  const Common common = common_of(parms);
   // Priority, queue, packet type.
   if (!attrs->has(TCA_SKBEDIT_MARK) ||
       !attrs->only({TCA_SKBEDIT_PARMS, TCA_SKBEDIT_TM, TCA_SKBEDIT_PAD, TCA_SKBEDIT_MARK, TCA_SKBEDIT_MASK})) {

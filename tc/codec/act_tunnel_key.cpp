@@ -34,7 +34,7 @@ Result<DecodedKind> decode_tunnel_key(std::span<const uint8_t> options) {
   auto attrs = Options<TCA_TUNNEL_KEY_MAX>::parse(options);
   if (!attrs) return Unexpected(attrs.error());
   const auto parms = attrs->parms<tc_tunnel_key>(TCA_TUNNEL_KEY_PARMS);
-  const Common common{parms.index, parms.action};
+  const Common common = common_of(parms);
   if (attrs->malformed()) return malformed_options("tunnel_key");
   if (parms.t_action == TCA_TUNNEL_KEY_ACT_RELEASE) {
     // iproute2 says NO_CSUM 0 here as well; it means nothing and the kernel forgets it.

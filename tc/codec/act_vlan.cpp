@@ -26,7 +26,7 @@ Result<DecodedKind> decode_vlan(std::span<const uint8_t> options) {
   if (!attrs) return Unexpected(attrs.error());
   const auto parms = attrs->parms<tc_vlan>(TCA_VLAN_PARMS);
   VlanAction vlan;
-  const Common common{parms.index, parms.action};
+  const Common common = common_of(parms);
   bool modelled = true;
   switch (parms.v_action) {
     case TCA_VLAN_ACT_POP: break;

@@ -113,12 +113,7 @@ Result<ActionStats> decode_stats(std::span<const uint8_t> region) {
   return stats;
 }
 
-struct DecodedAction {
-  Action action;
-  ActionStats stats;
-  std::optional<Cookie> cookie;
-  uint32_t unknown_attributes = 0;
-};
+}  // namespace
 
 Result<DecodedAction> decode_action(std::span<const uint8_t> region) {
   auto attrs = Options<TCA_ACT_MAX>::parse(region);
@@ -139,6 +134,7 @@ Result<DecodedAction> decode_action(std::span<const uint8_t> region) {
       auto decoded = row.decode(attrs->bytes(TCA_ACT_OPTIONS));
       if (!decoded) return Unexpected(while_doing(decoded.error(), "action " + kind));
       out.action.kind = std::move(decoded->kind);
+      out.common = decoded->common;
       out.action.index = decoded->common.index;
       out.unknown_attributes += decoded->unknown_attributes;
       const Verdict verdict = verdict_from_wire(decoded->common.action);
@@ -152,6 +148,7 @@ Result<DecodedAction> decode_action(std::span<const uint8_t> region) {
   // The mark of an action that belongs to its filter alone; the number the kernel gave it means nothing then.
   const auto flags = attrs->has(TCA_ACT_FLAGS) ? attrs->parms<nla_bitfield32>(TCA_ACT_FLAGS) : nla_bitfield32{};
   if ((flags.value & TCA_ACT_FLAGS_NO_PERCPU_STATS) != 0) out.action.index = 0;
+  out.skip_hw = (flags.value & TCA_ACT_FLAGS_SKIP_HW) != 0;
   if (attrs->has(TCA_ACT_STATS)) {
     auto stats = decode_stats(attrs->bytes(TCA_ACT_STATS));
     if (!stats) return Unexpected(while_doing(stats.error(), "action " + kind));
@@ -165,7 +162,7 @@ Result<DecodedAction> decode_action(std::span<const uint8_t> region) {
   return out;
 }
 
-}  // namespace
+std::string_view kind_name(const ActionKind& kind) { return std::visit(KindName{}, kind); }
 
 int32_t verdict_to_wire(const Verdict& verdict) {
   switch (verdict.control) {
@@ -262,20 +259,30 @@ std::string_view action_fault(const Action& action) {
   return {};
 }
 
-Result<void> encode_actions(MessageBuilder& message, const std::vector<Action>& actions, const Cookie& cookie,
+Result<void> encode_kind(MessageBuilder& message, const Action& action, uint32_t index, const EncodeContext& context) {
+  message.put_string(TCA_ACT_KIND, kind_name(action.kind));
+  const Verdict* own = std::visit(OwnVerdict{}, action.kind);
+  const Verdict verdict = own != nullptr ? *own : action.unusual_verdict.value_or(usual_verdict(action.kind));
+  const auto options = message.nest(TCA_ACT_OPTIONS);
+  return std::visit(EncodeOptions{message, {index, verdict_to_wire(verdict)}, context}, action.kind);
+}
+
+Result<void> encode_actions(MessageBuilder& message, const RuleSpec& spec, const Cookie& cookie,
                             const EncodeContext& context) {
   const auto list = message.nest(TCA_FLOWER_ACT);
+  const std::vector<Action>& actions = spec.actions;
   for (size_t i = 0; i < actions.size(); ++i) {
     const Action& action = actions[i];
-    const auto nest = message.nest(static_cast<uint16_t>(i + 1));
-    message.put_string(TCA_ACT_KIND, std::visit(KindName{}, action.kind));
-    {
-      const Verdict* own = std::visit(OwnVerdict{}, action.kind);
-      const Verdict verdict = own != nullptr ? *own : action.unusual_verdict.value_or(usual_verdict(action.kind));
-      const auto options = message.nest(TCA_ACT_OPTIONS);
-      auto encoded = std::visit(EncodeOptions{message, {action.index, verdict_to_wire(verdict)}, context}, action.kind);
-      if (!encoded) return encoded;
+    const auto number = static_cast<uint16_t>(i + 1);
+    if (action.shared) {
+      auto reference = context.shared ? context.shared(action, spec.skip_hw) : std::span<const uint8_t>();
+      if (reference.empty())
+        return fail(Errc::not_found, "encode filter: the shared action \"" + to_text(action) + "\" is not there");
+      message.put_bytes(number | NLA_F_NESTED, reference.data(), reference.size());
+      continue;
     }
+    const auto nest = message.nest(number);
+    if (auto encoded = encode_kind(message, action, action.index, context); !encoded) return encoded;
     if (action.index == 0) {
       // Own actions: one counter under a lock instead of 62 bytes per CPU. Kinds that keep per-CPU counters all the
       // same (police, skbedit, bpf) still store the flag and give it back.

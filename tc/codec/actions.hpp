@@ -25,6 +25,7 @@ Verdict verdict_from_wire(int32_t action);
 struct Common {
   uint32_t index = 0;
   int32_t action = 0;
+  int32_t bound = 0;  // filters that refer to it; in replies only
 };
 template <typename Parms>
 Parms with(const Common& common) {
@@ -32,6 +33,11 @@ Parms with(const Common& common) {
   parms.index = common.index;
   parms.action = common.action;
   return parms;
+}
+
+template <typename Parms>
+Common common_of(const Parms& parms) {
+  return {parms.index, parms.action, parms.bindcnt};
 }
 
 struct DecodedKind {
@@ -71,10 +77,29 @@ Result<DecodedKind> decode_bpf(std::span<const uint8_t> options);
 // Why an action cannot be written; empty when it can.
 std::string_view action_fault(const Action& action);
 
+// --- one action ---
+
+std::string_view kind_name(const ActionKind& kind);
+
+// Writes TCA_ACT_KIND and TCA_ACT_OPTIONS.
+Result<void> encode_kind(netlink::MessageBuilder& message, const Action& action, uint32_t index,
+                         const EncodeContext& context);
+
+// The inside of an action's nest.
+struct DecodedAction {
+  Action action;
+  ActionStats stats;
+  std::optional<Cookie> cookie;
+  Common common;
+  bool skip_hw = false;
+  uint32_t unknown_attributes = 0;
+};
+Result<DecodedAction> decode_action(std::span<const uint8_t> region);
+
 // --- the list ---
 
-// Writes the whole TCA_FLOWER_ACT with the cookie on the last action. The actions have passed action_fault().
-Result<void> encode_actions(netlink::MessageBuilder& message, const std::vector<Action>& actions, const Cookie& cookie,
+// Writes the whole TCA_FLOWER_ACT with the cookie on the last action. Own actions have passed action_fault().
+Result<void> encode_actions(netlink::MessageBuilder& message, const RuleSpec& spec, const Cookie& cookie,
                             const EncodeContext& context);
 // Reads the inside of TCA_FLOWER_ACT.
 Result<void> decode_actions(std::span<const uint8_t> region, std::vector<Action>& actions, RuleState& state);

@@ -270,8 +270,10 @@ Result<void> encode_add(std::vector<uint8_t>& out, const Rule& rule, const Cooki
   const RuleSpec& spec = rule.spec;
   if (const auto fault = match_fault(rule); !fault.empty()) return refuse(rule, fault);
   if (spec.actions.empty() || spec.actions.size() > limits::kActionsMax) return refuse(rule, "needs 1 to 32 actions");
-  if (spec.actions.back().index != 0) return refuse(rule, "the last action is shared and cannot hold the cookie");
+  if (spec.actions.back().shared || spec.actions.back().index != 0)
+    return refuse(rule, "the last action is shared and cannot hold the cookie");
   for (const Action& action : spec.actions) {
+    if (action.shared) continue;  // looked into when its object was made
     if (const auto fault = action_fault(action); !fault.empty()) return refuse(rule, fault);
   }
 
@@ -288,7 +290,7 @@ Result<void> encode_add(std::vector<uint8_t>& out, const Rule& rule, const Cooki
     if (spec.skip_hw) filter_flags |= TCA_CLS_FLAGS_SKIP_HW;
     if (context.verbose) filter_flags |= TCA_CLS_FLAGS_VERBOSE;
     if (filter_flags != 0) message.put_u32(TCA_FLOWER_FLAGS, filter_flags);
-    if (auto encoded = encode_actions(message, spec.actions, cookie, context); !encoded) return encoded;
+    if (auto encoded = encode_actions(message, spec, cookie, context); !encoded) return encoded;
   }
   return message.finish();
 }

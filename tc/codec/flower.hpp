@@ -17,6 +17,9 @@ namespace sepal::tc {
 struct EncodeContext {
   // Borrowed descriptor of the loaded program of that name and tag; negative: not loaded. Needed by rules with act_bpf.
   std::function<int(const Bpf&)> program_fd;
+  // The reference to a shared action's object (action_object.hpp), borrowed; empty: there is none. Needed by rules with
+  // such actions.
+  std::function<std::span<const uint8_t>(const Action&, bool skip_hw)> shared;
   bool verbose = false;  // ask the driver for its reasons (TCA_CLS_FLAGS_VERBOSE)
   bool echo = false;     // ask for the installed filter back; costs 1.6 times
 };

@@ -11,7 +11,7 @@ import sys
 HEADERS = ["linux/rtnetlink.h", "linux/pkt_cls.h", "linux/gen_stats.h"] + [
     f"linux/tc_act/tc_{n}.h" for n in "gact mirred vlan tunnel_key pedit csum ct skbedit bpf sample".split()]
 RTM = {36: "RTM_NEWQDISC", 37: "RTM_DELQDISC", 38: "RTM_GETQDISC", 44: "RTM_NEWTFILTER", 45: "RTM_DELTFILTER",
-       46: "RTM_GETTFILTER"}
+       46: "RTM_GETTFILTER", 48: "RTM_NEWACTION", 49: "RTM_DELACTION", 50: "RTM_GETACTION"}
 
 
 def enum_names(prefix):
@@ -35,6 +35,7 @@ def enum_names(prefix):
     raise SystemExit(f"no enum with {prefix}_UNSPEC in {HEADERS}")
 
 
+ROOT = enum_names("TCA_ROOT")
 TCA, FLOWER, ACT = enum_names("TCA"), enum_names("TCA_FLOWER"), enum_names("TCA_ACT")
 STATS = enum_names("TCA_STATS")
 PEDIT_EX = {1: "TCA_PEDIT_KEY_EX_HTYPE", 2: "TCA_PEDIT_KEY_EX_CMD"}
@@ -98,11 +99,19 @@ def message_nests(number, kind):
     return (FLOWER, flower_nests) if number == 2 and kind == "flower" else None  # TCA_OPTIONS
 
 
+def root_nests(number, _):
+    return (None, lambda n, _k: (ACT, action_nests)) if number == 1 else None  # TCA_ROOT_TAB
+
+
 def annotate(message):
     # The sequence number and the port are the socket's, not the message's.
     message = message[:8] + bytes(8) + message[16:]
     kind, flags = struct.unpack_from("=HH", message, 4)
     yield f"{spaced(message[:16])}  # nlmsghdr: {RTM[kind]}, flags {flags:#x}"
+    if kind >= 48:
+        yield f"{spaced(message[16:20])}  # tcamsg"
+        yield from lines(message[20:], ROOT, root_nests, 0)
+        return
     ifindex, handle, parent, info = struct.unpack_from("=iIII", message, 20)
     yield (f"{spaced(message[16:36])}  # tcmsg: device {ifindex}, handle {handle:#x}, parent {parent:#x}, "
            f"prio {info >> 16:#x}, protocol {struct.unpack('>H', struct.pack('=H', info & 0xffff))[0]:#x}")

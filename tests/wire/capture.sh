@@ -1,5 +1,6 @@
 #!/bin/bash
-# Refreshes the vectors from commands.txt: runs tc under strace and writes the bytes, annotated.
+# Refreshes the vectors from commands.txt: runs tc under strace and writes the bytes, annotated; those of `tc actions`,
+# the requests about actions as objects of their own, into actions/.
 #   tests/wire/capture.sh requests           iproute2's bytes; the kernel may refuse them, so any kernel will do
 #   ./dev vm tests/wire/capture.sh replies   a kernel's dumps of the same filters, into $SEPAL_OUT/replies
 # Works in a network namespace of its own that is gone afterwards. Needs root, strace and clang-19; replies need a kernel
@@ -28,12 +29,15 @@ commands() { # "name: command" without the comments, the program's path filled i
 case $what in
     requests)
         mkdir -p "$here/requests"
+        mkdir -p "$here/actions"
         failed=''
         while IFS=: read -r name command; do
             read -ra arguments <<<"$command"
+            folder=requests
+            [[ ${arguments[0]} == actions ]] && folder=actions
             strace -qq -s 0 -e trace=sendmsg,sendto -e write=3,4,5,6,7 -o "$work/trace" tc "${arguments[@]}" \
                 >"$work/output" 2>&1 || true
-            "$here/annotate.py" --by "$(tc -V)" --request "$here/requests/$name.txt" \
+            "$here/annotate.py" --by "$(tc -V)" --request "$here/$folder/$name.txt" \
                 "tc ${command//$work\//}" <"$work/trace" || { cat "$work/output" >&2; failed+=" $name"; }
         done < <(commands | sed 's/: /:/')
         [[ ! $failed ]] || { echo "not recorded:$failed" >&2; exit 1; }

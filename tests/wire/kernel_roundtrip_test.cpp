@@ -18,6 +18,7 @@
 #include "base/unique_fd.hpp"
 #include "netlink/message.hpp"
 #include "netlink/transport.hpp"
+#include "tc/codec/action_object.hpp"
 #include "tc/codec/flower.hpp"
 #include "tc/codec/qdisc.hpp"
 #include "tc/rule/build.hpp"
@@ -130,6 +131,17 @@ class Kernel : public testing::Test {
       if (!filter) return Unexpected(filter.error());
       if (!filter->is_head()) out.emplace(filter->rule.id, *filter);
       return {};
+    });
+    EXPECT_TRUE(dumped) << dumped.error().message();
+    return out;
+  }
+
+  std::map<uint32_t, ActionObject> objects(std::string_view kind) {
+    std::map<uint32_t, ActionObject> out;
+    Bytes request;
+    EXPECT_TRUE(encode_action_dump(request, kind));
+    auto dumped = transport_->dump(request, [&](BytesView message) {
+      return decode_actions_message(message, [&](const ActionObject& object) { out.emplace(object.index, object); });
     });
     EXPECT_TRUE(dumped) << dumped.error().message();
     return out;
@@ -309,6 +321,94 @@ TEST_F(Kernel, keeps_a_shared_action_as_its_first_user_wrote_it) {
   ASSERT_EQ(install(a), 0) << last_error_;
   ASSERT_EQ(install(b), 0) << last_error_;
   EXPECT_EQ(dump(kVeth, 2, false).at(b.id).rule.spec.actions.at(0), first);
+}
+
+// What agent/shared_actions.hpp builds on: made once, told as made, bound and not to be had away under a rule.
+TEST_F(Kernel, keeps_a_shared_action_until_no_filter_refers_to_it) {
+  const SharedAction kinds[] = {
+      {rewrite_macs_and_ttl(*MacAddr::parse("02:11:22:33:44:55"), *MacAddr::parse("02:66:77:88:99:aa"), Family::ipv6)
+           .kind},
+      {csum(kCsumIpv4Header).kind, true},
+      {tunnel_set(*IpAddr::parse("2001:db8::1"), *IpAddr::parse("2001:db8::1234"), Vni(0x123456), 4789).kind}};
+  uint32_t chain = 0;
+  for (const SharedAction& kind : kinds) {
+    Cookie cookie;
+    cookie.instance = 0x1234;
+    cookie.content = content_hash(kind);
+    const ActionObject object{kind, limits::kSharedActionFirst + 5, cookie};
+    const auto add = [&](const ActionObject& o, AddMode mode) {
+      return ask([&](Bytes& out) { return encode_action_add(out, o, mode); });
+    };
+    const auto remove_it = [&] {
+      return ask([&](Bytes& out) { return encode_action_delete(out, kind_of(kind), object.index); });
+    };
+    ASSERT_EQ(add(object, AddMode::create), 0) << last_error_;
+    EXPECT_EQ(add(object, AddMode::create), EEXIST) << "the number is taken";
+    EXPECT_EQ(objects(kind_of(kind)).at(object.index).bound, 0U);
+
+    Rule user = rule(kVeth, ++chain, 1, Match(), {{kind.kind}, drop()});
+    user.spec.skip_hw = kind.skip_hw;
+    user.spec.actions.front().shared = true;
+    auto reference = encode_reference(kind, object.index);
+    ASSERT_TRUE(reference);
+    EncodeContext context;
+    context.shared = [&](const Action&, bool) { return std::span<const uint8_t>(*reference); };
+    const auto bind = [&] {
+      return ask([&](Bytes& out) { return encode_add(out, user, {}, AddMode::create, context); });
+    };
+    ASSERT_EQ(bind(), 0) << last_error_;
+    ActionObject seen = objects(kind_of(kind)).at(object.index);
+    EXPECT_EQ(seen.action, kind);
+    EXPECT_EQ(seen.cookie, cookie) << "binding leaves the cookie";
+    EXPECT_EQ(seen.bound, 1U);
+    EXPECT_EQ(seen.unknown_attributes, 0U);
+    const DecodedFilter filter = dump(kVeth, chain, false).at(user.id);
+    EXPECT_EQ(filter.rule.spec, user.spec);
+    EXPECT_EQ(filter.rule.spec.actions.front().index, object.index);
+
+    // Others change it under the rule, and the cookie stays; then it is put right.
+    ActionObject other = object;
+    other.cookie.reset();
+    if (std::holds_alternative<Csum>(kind.kind)) other.action.kind = Csum{kCsumTcp};
+    if (std::holds_alternative<TunnelSet>(kind.kind)) std::get<TunnelSet>(other.action.kind).key_id = 7;
+    if (std::holds_alternative<Pedit>(kind.kind)) std::get<Pedit>(other.action.kind).keys.pop_back();
+    ASSERT_EQ(add(other, AddMode::replace), 0) << last_error_;
+    seen = objects(kind_of(kind)).at(object.index);
+    EXPECT_EQ(seen.action, other.action);
+    EXPECT_EQ(seen.cookie, cookie);
+    EXPECT_EQ(dump(kVeth, chain, false).at(user.id).rule.spec.actions.front().kind, other.action.kind);
+    ASSERT_EQ(add(object, AddMode::replace), 0) << last_error_;
+    EXPECT_EQ(objects(kind_of(kind)).at(object.index).action, kind);
+
+    Rule elsewhere = user;
+    elsewhere.id.chain = ++chain;
+    elsewhere.spec.skip_hw = !kind.skip_hw;
+    EXPECT_EQ(ask([&](Bytes& out) { return encode_add(out, elsewhere, {}, AddMode::create, context); }), EINVAL)
+        << "in and out of hardware need an object each";
+
+    EXPECT_EQ(remove_it(), EPERM);
+    ASSERT_EQ(remove(user.id), 0);
+    int gone = EPERM;
+    for (int attempt = 0; attempt < 250 && gone == EPERM; ++attempt) {
+      usleep(20'000);  // the filter lets go after an RCU grace period
+      gone = remove_it();
+    }
+    EXPECT_EQ(gone, 0) << last_error_;
+    EXPECT_FALSE(objects(kind_of(kind)).contains(object.index));
+  }
+}
+
+// Should an object go between the agent's look and the filter that names it, the filter makes the same one for itself.
+TEST_F(Kernel, makes_a_shared_action_that_vanished_as_the_filter_says_it) {
+  const SharedAction kind{tunnel_set(IpAddr::v4(192, 0, 2, 1), IpAddr::v4(198, 51, 100, 2), Vni(0x123456), 4789).kind};
+  auto reference = encode_reference(kind, limits::kSharedActionFirst);
+  ASSERT_TRUE(reference);
+  EncodeContext context;
+  context.shared = [&](const Action&, bool) { return std::span<const uint8_t>(*reference); };
+  Rule user = rule(kVeth, 1, 1, Match(), {{kind.kind}, drop()});
+  user.spec.actions.front().shared = true;
+  ASSERT_EQ(ask([&](Bytes& out) { return encode_add(out, user, {}, AddMode::create, context); }), 0) << last_error_;
+  EXPECT_EQ(dump(kVeth, 1, false).at(user.id).rule.spec, user.spec);
 }
 
 }  // namespace

@@ -146,6 +146,24 @@ Node parse_tree(const std::vector<uint8_t>& message) {
   return out;
 }
 
+Node parse_action_tree(const std::vector<uint8_t>& message) {
+  constexpr size_t kActionHeaders = sizeof(nlmsghdr) + sizeof(tcamsg);
+  if (message.size() < kActionHeaders + NLA_HDRLEN) throw std::runtime_error("message without its table");
+  // TCA_ROOT_TAB, the first attribute, holds what TCA_FLOWER_ACT holds in a filter.
+  Path path = {TCA_OPTIONS, TCA_FLOWER_ACT};
+  std::string action_kind;
+  nlattr table{};
+  std::memcpy(&table, message.data() + kActionHeaders, sizeof table);
+  Node out;
+  out.is_nest = true;
+  out.children = parse_attrs(message.data() + kActionHeaders + NLA_HDRLEN,
+                             table.nla_len - static_cast<size_t>(NLA_HDRLEN), path, action_kind);
+  Node header;
+  header.payload.assign(message.begin() + 4, message.begin() + kActionHeaders);
+  out.children.insert(out.children.begin(), header);
+  return out;
+}
+
 std::string to_text(const Node& tree) {
   std::string out;
   print(tree, "", out);

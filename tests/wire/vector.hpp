@@ -33,6 +33,8 @@ struct Node {
 
 // A tc message: its fixed header as a leaf of type 0, then its attributes. Nests are known by their place.
 Node parse_tree(const std::vector<uint8_t>& message);
+// The same of a message about actions as objects (RTM_NEWACTION).
+Node parse_action_tree(const std::vector<uint8_t>& message);
 // One line for each leaf, "2.3.1.2.2 = 0000…", sorted; equal text means equal trees.
 std::string to_text(const Node& tree);
 
