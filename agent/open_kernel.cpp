@@ -20,9 +20,13 @@ class LazyTransport : public netlink::Transport {
  public:
   explicit LazyTransport(int protocol, unsigned writers = 1) : writers_(writers) { options_.protocol = protocol; }
 
-  Result<void> transact(Bytes& requests, const std::function<void(size_t, const netlink::Answer&)>& answered) override {
+  Result<void> transact(Bytes& requests, const netlink::Answered& answered) override {
     if (auto opened = open(); !opened) return opened;
     return keep(socket_->transact(requests, answered));
+  }
+  std::unique_ptr<netlink::Flight> start(Bytes requests) override {
+    if (!open()) return Transport::start(std::move(requests));  // whose transact() says why
+    return socket_->start(std::move(requests));
   }
   Result<void> dump(Bytes request, const netlink::MessageSink& sink) override {
     if (auto opened = open(); !opened) return opened;

@@ -4,7 +4,29 @@
 namespace sepal::netlink {
 
 namespace {
+
 constexpr int kDumpAttempts = 5;
+
+// Has arrived when it starts.
+class Arrived : public Flight {
+ public:
+  Arrived(Transport& transport, Bytes requests) {
+    outcome_ = transport.transact(requests, [this](size_t, const Answer& answer) { answers_.push_back(answer); });
+  }
+  Result<void> finish(const Answered& answered) override {
+    for (size_t i = 0; i < answers_.size(); ++i) answered(i, answers_[i]);
+    return outcome_;
+  }
+
+ private:
+  std::vector<Answer> answers_;
+  Result<void> outcome_;
+};
+
+}  // namespace
+
+std::unique_ptr<Flight> Transport::start(Bytes requests) {
+  return std::make_unique<Arrived>(*this, std::move(requests));
 }
 
 Result<void> transact_one(Transport& transport, Bytes request) {

@@ -24,6 +24,16 @@ using Answer = Result<void>;
 // (the rest is drained and thrown away).
 using MessageSink = std::function<Result<void>(BytesView message)>;
 
+using Answered = std::function<void(size_t, const Answer&)>;
+
+// A transact() under way; see Transport::start().
+class Flight {
+ public:
+  virtual ~Flight() = default;  // waits for its end
+  // Waits, and tells what transact() tells. Once.
+  virtual Result<void> finish(const Answered& answered) = 0;
+};
+
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -32,7 +42,11 @@ class Transport {
   // here) in batches within the window, and calls `answered(i, answer)` once for each, i counting from 0, in the order
   // of requests. A refused request never stops the others. An Error returned here means that the connection itself
   // failed and some answers are unknown (Errc::resync: look at the kernel again).
-  virtual Result<void> transact(Bytes& requests, const std::function<void(size_t, const Answer&)>& answered) = 0;
+  virtual Result<void> transact(Bytes& requests, const Answered& answered) = 0;
+
+  // A transact() that goes on while the caller does something else, where the transport has a thread for it; elsewhere
+  // it is done when this returns. Flights may overtake each other, so none may depend on another.
+  virtual std::unique_ptr<Flight> start(Bytes requests);
 
   // One request with NLM_F_DUMP; the kernel's messages go to `sink`. An interrupted dump (NLM_F_DUMP_INTR) or an
   // overrun gives Errc::resync: the caller repeats the dump.
@@ -60,8 +74,8 @@ struct SocketOptions {
 // Opens a socket with NETLINK_EXT_ACK, NETLINK_CAP_ACK and NETLINK_GET_STRICT_CHK (needed for filtered dumps).
 Result<std::unique_ptr<Transport>> open_transport(const SocketOptions& options);
 
-// Writes over several sockets at once, one thread each (filter adds on clsact run without RTNL). Requests of one span
-// must be independent of those of the others.
+// Writes over several sockets at once, one thread each (filter adds on clsact run without RTNL). The requests of one
+// transact() must be independent of each other; a flight goes whole to one of the sockets.
 Result<std::unique_ptr<Transport>> open_parallel_transport(const SocketOptions& options, unsigned sockets);
 
 }  // namespace sepal::netlink

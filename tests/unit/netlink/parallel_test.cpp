@@ -93,6 +93,54 @@ TEST_F(Parallel, one_broken_connection_is_a_resync_that_keeps_the_others_answers
   EXPECT_EQ(order_.back(), 2999U);
 }
 
+TEST_F(Parallel, flights_are_spread_over_the_sockets_and_each_goes_whole_to_one) {
+  std::vector<std::unique_ptr<Flight>> flights;
+  for (int i = 0; i < 30; ++i) flights.push_back(transport_->start(requests(70)));
+  size_t answers = 0;
+  for (auto& flight : flights)
+    EXPECT_TRUE(flight->finish([&](size_t, const Answer& answer) { answers += answer ? 1 : 0; }));
+  EXPECT_EQ(answers, 2100U);
+  EXPECT_EQ(transport_->writes(), 2100U);
+  for (size_t kernel = 0; kernel < 3; ++kernel) {
+    const auto numbers = numbers_at(kernel);
+    EXPECT_EQ(numbers.size() % 70, 0U) << "a flight was torn";
+    for (size_t i = 0; i < numbers.size(); ++i) ASSERT_EQ(numbers[i], i % 70);
+  }
+}
+
+TEST_F(Parallel, a_flight_tells_its_refusals_in_order_like_a_call) {
+  kernels_[0]->refuse[5] = {EEXIST, ""};
+  auto flight = transport_->start(requests(70));
+  ASSERT_TRUE(flight->finish([this](size_t i, const Answer& answer) {
+    order_.push_back(i);
+    if (!answer) refused_.push_back(i);
+  }));
+  EXPECT_EQ(order_.size(), 70U);
+  EXPECT_EQ(refused_, (std::vector<size_t>{5}));
+}
+
+TEST_F(Parallel, a_call_or_a_dump_in_between_waits_for_the_flights_of_its_socket) {
+  auto flight = transport_->start(requests(3000));
+  ASSERT_TRUE(transact(100));
+  EXPECT_TRUE(flight->finish([](size_t, const Answer& answer) { EXPECT_TRUE(answer); }));
+  EXPECT_EQ(transport_->writes(), 3100U);
+}
+
+TEST_F(Parallel, a_flight_nobody_asked_about_has_ended_when_it_is_gone) {
+  transport_->start(requests(1000)).reset();
+  size_t sent = 0;
+  for (const FakeChannel* kernel : kernels_) sent += kernel->requests.size();
+  EXPECT_EQ(sent, 1000U);
+}
+
+TEST_F(Parallel, a_broken_connection_is_a_resync_of_its_flight_alone) {
+  kernels_[0]->push_overrun();
+  auto broken = transport_->start(requests(70));
+  auto whole = transport_->start(requests(70));
+  EXPECT_EQ(broken->finish([](size_t, const Answer&) {}).error().code, Errc::resync);
+  EXPECT_TRUE(whole->finish([](size_t, const Answer&) {}));
+}
+
 TEST_F(Parallel, malformed_requests_are_not_sent_by_anyone) {
   Bytes bytes = requests(3000);
   bytes.resize(bytes.size() - 2);
