@@ -1,12 +1,14 @@
-// Carries steps out. A layer is all writes of one depth: none of them jumps to another, so one batch may hold them and
-// all its answers are known before the next layer jumps to what it built.
+// Carries steps out. A layer is all writes of one depth: none of them jumps to another, so they may go to the kernel in
+// any order, a few pieces at once, and all answers are known before the next layer jumps to what it built.
 #include "agent/execution.hpp"
 
 #include <algorithm>
 #include <cerrno>
+#include <deque>
 #include <tuple>
 
 #include "agent/filters.hpp"
+#include "base/limits.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -14,8 +16,11 @@ namespace {
 using tc::CompiledRule;
 using tc::Step;
 
-// Between two calls of progress: short enough for a watchdog on a slow machine, long enough to keep batches full.
-constexpr size_t kStepsPerPiece = 1024;
+// Between two calls of progress: short enough for a watchdog on a slow machine, and for the last piece of a depth not
+// to keep one socket busy alone for long; long enough to keep batches full.
+constexpr size_t kStepsPerPiece = 4UL * limits::kMessagesPerSend;
+// Pieces that may be under way while another is encoded: each socket has one in hand and one to go on with.
+constexpr size_t kPiecesAhead = 2UL * limits::kWriters;
 
 using ChainPlace = std::pair<IfIndex, uint32_t>;
 
@@ -42,10 +47,15 @@ class Execution {
     there_.assign(in_.wanted.size(), true);
     for (const Step& step : in_.steps)
       if (step.kind == Step::Kind::add) there_[step.rule] = false;
-    for (uint32_t i = 0; i < in_.wanted.size(); ++i) last_[chain_of(in_.wanted[i].rule.id)] = i;
+    for (uint32_t i = 0; i < in_.wanted.size(); ++i) {
+      const ChainPlace chain = chain_of(in_.wanted[i].rule.id);
+      if (i + 1 == in_.wanted.size() || chain_of(in_.wanted[i + 1].rule.id) != chain)
+        last_.emplace_hint(last_.end(), chain, i);
+    }
   }
 
   Result<Outcome> run() {
+    if (auto made = ready_shared_actions(); !made) return Unexpected(made.error());
     size_t at = 0;
     while (at < in_.steps.size() && in_.steps[at].kind != Step::Kind::remove) {
       const size_t begin = at;
@@ -53,9 +63,14 @@ class Execution {
       while (at < in_.steps.size() && at - begin < kStepsPerPiece && in_.steps[at].kind != Step::Kind::remove &&
              in_.wanted[in_.steps[at].rule].depth == depth)
         ++at;
-      if (auto written = write_piece(begin, at); !written) return Unexpected(written.error());
-      if (!proceed()) return std::move(outcome_);
+      const bool next_jumps_here = begin == 0 || in_.wanted[in_.steps[begin - 1].rule].depth != depth;
+      if (auto finished = finish_down_to(next_jumps_here ? 0 : kPiecesAhead); !finished)
+        return Unexpected(finished.error());
+      if (outcome_.stopped) break;
+      start_piece(begin, at);
     }
+    if (auto finished = finish_down_to(0); !finished) return Unexpected(finished.error());
+    if (outcome_.stopped) return std::move(outcome_);
     if (auto removed = remove_all(at); !removed) return Unexpected(removed.error());
     std::sort(outcome_.refusals.begin(), outcome_.refusals.end(),
               [](const Refusal& a, const Refusal& b) { return a.id < b.id; });
@@ -63,6 +78,26 @@ class Execution {
   }
 
  private:
+  // What rules are going to refer to stands before they do. Rules that are not to be tried need nothing.
+  Result<void> ready_shared_actions() {
+    for (const Step& step : in_.steps) {
+      if (step.kind == Step::Kind::remove) continue;
+      const CompiledRule& rule = in_.wanted[step.rule];
+      if (in_.unusable.contains(rule.rule.id.device)) continue;
+      // Once for the whole pass: what becomes due while it runs is the next one's.
+      if (const Refusal* earlier = in_.remembered ? in_.remembered(rule) : nullptr)
+        waiting_.emplace(step.rule, earlier);
+      else
+        in_.shared.want(rule.rule.spec);
+    }
+    if (!in_.shared.intact())
+      for (const CompiledRule& rule : in_.wanted) in_.shared.want_intact(rule.rule.spec);
+    auto repaired = in_.shared.ready(kernel_.route);
+    if (!repaired) return Unexpected(repaired.error());
+    outcome_.repaired = std::move(*repaired);
+    return {};
+  }
+
   static ChainPlace chain_of(const tc::RuleId& id) { return {id.device, id.chain}; }
 
   bool proceed() {
@@ -80,6 +115,7 @@ class Execution {
   // A chain is closed when its last rule, the final drop, stands: then a jump to it cannot fall off its end up the
   // host's stack, whatever else of it is missing.
   [[nodiscard]] std::optional<uint32_t> open_target(const CompiledRule& rule) const {
+    if (rule.depth == 0) return std::nullopt;  // jumps nowhere
     for (uint32_t chain : goto_targets(rule.rule.spec)) {
       const auto last = last_.find({rule.rule.id.device, chain});
       if (last == last_.end() || !there_[last->second]) return chain;
@@ -122,8 +158,12 @@ class Execution {
       refusal.tried = false;
       return false;
     }
-    if (const Refusal* earlier = in_.remembered ? in_.remembered(rule) : nullptr) {
-      refuse(step, earlier->error).tried = false;
+    if (const auto waiting = waiting_.find(step.rule); waiting != waiting_.end()) {
+      refuse(step, waiting->second->error).tried = false;
+      return false;
+    }
+    if (const Error* missing = in_.shared.refusal(rule.rule.spec)) {
+      refuse(step, *missing);
       return false;
     }
     const ForeignFilter* other = step.kind == Step::Kind::add ? foreign_in_place(rule.rule.id) : nullptr;
@@ -131,32 +171,54 @@ class Execution {
     return other == nullptr;
   }
 
-  Result<void> write_piece(size_t begin, size_t end) {
+  // A piece of writes on its way to the kernel.
+  struct Piece {
+    std::vector<Step> steps;
+    std::unique_ptr<netlink::Flight> flight;
+  };
+
+  // Encodes a piece and lets it go; the next ones are encoded while the kernel works on it.
+  void start_piece(size_t begin, size_t end) {
     requests_.clear();
-    std::vector<Step> sent;
+    Piece piece;
     for (size_t i = begin; i < end; ++i) {
       const Step& step = in_.steps[i];
       if (!admit(step)) continue;
       const Write write = step.kind == Step::Kind::add ? Write::add : Write::replace;
       const CompiledRule& rule = in_.wanted[step.rule];
-      if (auto put = append_write(requests_, write, rule.rule, rule.cookie, kernel_.slow_path); !put)
+      if (auto put = append_write(requests_, write, rule.rule, rule.cookie, kernel_.slow_path, &in_.shared); !put)
         refuse(step, put.error());
       else
-        sent.push_back(step);
+        piece.steps.push_back(step);
     }
-    if (sent.empty()) return {};
+    if (piece.steps.empty()) return;
+    piece.flight = kernel_.route.start(std::move(requests_));
+    pieces_.push_back(std::move(piece));
+  }
+
+  Result<void> finish_piece() {
+    const Piece piece = std::move(pieces_.front());
+    pieces_.pop_front();
     std::vector<Step> taken;
-    auto transacted = kernel_.route.transact(requests_, [&](size_t i, const netlink::Answer& answer) {
+    auto finished = piece.flight->finish([&](size_t i, const netlink::Answer& answer) {
+      const Step& step = piece.steps[i];
       if (answer)
-        written(sent[i]);
-      else if (sent[i].kind == Step::Kind::add && answer.error().sys_errno == EEXIST)
-        taken.push_back(sent[i]);
+        written(step);
+      else if (step.kind == Step::Kind::add && answer.error().sys_errno == EEXIST)
+        taken.push_back(step);
       else
-        refused(sent[i], answer.error());
+        refused(step, answer.error());
     });
-    if (!transacted) return Unexpected(while_doing(transacted.error(), "write filters"));
+    if (!finished) return Unexpected(while_doing(finished.error(), "write filters"));
     for (const Step& step : taken)
       if (auto settled = settle_taken(step); !settled) return settled;
+    proceed();
+    return {};
+  }
+
+  Result<void> finish_down_to(size_t pieces) {
+    while (pieces_.size() > pieces)
+      if (auto finished = finish_piece(); !finished) return finished;
     return {};
   }
 
@@ -194,7 +256,8 @@ class Execution {
     if (*cookie == rule.cookie) return {};
     const Step replace{Step::Kind::replace, step.rule};
     requests_.clear();
-    if (auto put = append_write(requests_, Write::replace, rule.rule, rule.cookie, kernel_.slow_path); !put) {
+    if (auto put = append_write(requests_, Write::replace, rule.rule, rule.cookie, kernel_.slow_path, &in_.shared);
+        !put) {
       refuse(replace, put.error());
       return {};
     }
@@ -251,10 +314,12 @@ class Execution {
   Kernel& kernel_;
   const ExecutionInput& in_;
   Outcome outcome_;
-  std::vector<bool> there_;              // per wanted rule: something stands in its place
-  std::map<ChainPlace, uint32_t> last_;  // the wanted rule of worst priority of each chain
-  std::set<IfIndex> unsettled_;          // devices where an old jump may still stand
+  std::vector<bool> there_;                     // per wanted rule: something stands in its place
+  std::map<ChainPlace, uint32_t> last_;         // the wanted rule of worst priority of each chain
+  std::map<uint32_t, const Refusal*> waiting_;  // wanted rules that are not to be tried now
+  std::set<IfIndex> unsettled_;                 // devices where an old jump may still stand
   netlink::Bytes requests_;
+  std::deque<Piece> pieces_;  // under way, oldest first; all of one depth
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/kernel.hpp"
+#include "agent/shared_actions.hpp"
 #include "agent/world.hpp"
 #include "tc/pipeline/diff.hpp"
 #include "tc/pipeline/pipeline.hpp"
@@ -33,10 +34,11 @@ struct Outcome {
   size_t removed = 0;
   std::vector<Refusal> refusals;  // in the order of the rules
   std::vector<std::pair<tc::RuleId, Error>> not_removed;
-  size_t kept = 0;            // unwanted last rules that stay because something may still jump to their chains
-  bool devices_left = false;  // a device went away meanwhile: look again
-  bool surprised = false;     // from memory: the kernel is not as it was remembered: look
-  bool stopped = false;       // `progress` asked for it; the rest is undone
+  size_t kept = 0;                    // unwanted last rules that stay because something may still jump to their chains
+  std::vector<std::string> repaired;  // shared actions that others had changed, a line each
+  bool devices_left = false;          // a device went away meanwhile: look again
+  bool surprised = false;             // from memory: the kernel is not as it was remembered: look
+  bool stopped = false;               // `progress` asked for it; the rest is undone
   [[nodiscard]] size_t writes() const { return added + replaced + removed; }
 };
 
@@ -47,6 +49,7 @@ struct ExecutionInput {
   const std::vector<tc::CompiledRule>& wanted;
   const World& world;
   const std::vector<tc::Step>& steps;
+  SharedActions& shared;                   // as just looked at
   std::map<IfIndex, Error> unusable = {};  // devices no rule can stand on, and why
   Remembered remembered = {};              // may be empty
   Progress progress = {};                  // may be empty

@@ -56,12 +56,15 @@ Result<std::optional<Filter>> get_filter(netlink::Transport& route, const tc::Ru
 }
 
 Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule& rule, const tc::Cookie& cookie,
-                          SlowPath& slow_path) {
+                          SlowPath& slow_path, const SharedActions* shared) {
   tc::EncodeContext context;
   context.program_fd = [&slow_path](const tc::Bpf& action) {
     const auto fd = slow_path.program_fd(action);
     return fd ? *fd : -1;
   };
+  if (shared != nullptr) {
+    context.shared = [shared](const tc::Action& action, bool skip_hw) { return shared->reference(action, skip_hw); };
+  }
   // The driver tells why it will not take a rule only when asked; a rule it never sees needs no reasons.
   context.verbose = !rule.spec.skip_hw;
   return tc::encode_add(requests, rule, cookie, write == Write::add ? tc::AddMode::create : tc::AddMode::replace,

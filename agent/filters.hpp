@@ -7,6 +7,7 @@
 #include <string>
 
 #include "agent/kernel.hpp"
+#include "agent/shared_actions.hpp"
 #include "tc/codec/terse.hpp"
 #include "tc/rule/rule.hpp"
 
@@ -32,8 +33,9 @@ Result<void> dump_places(netlink::Transport& route, IfIndex device, Detail detai
 Result<std::optional<Filter>> get_filter(netlink::Transport& route, const tc::RuleId& id);
 
 enum class Write : uint8_t { add, replace };
+// `shared`: where the objects are that the rule refers to; null: it refers to none.
 Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule& rule, const tc::Cookie& cookie,
-                          SlowPath& slow_path);
+                          SlowPath& slow_path, const SharedActions* shared = nullptr);
 Result<void> append_removal(netlink::Bytes& requests, const tc::RuleId& id);
 
 // "veth0 chain 0x2000064 prio 1 handle 0x5 flower"

@@ -136,7 +136,7 @@ bool Reconciler::write_due(const Progress& progress, const World& world, const D
   const auto unusable = attach_devices(devices_of(made), world, report);
   if (!unusable || !unusable->empty()) return false;
   if (!kernel_.slow_path.put_some(made.neighbours, made.slices)) return false;
-  ExecutionInput input{made.rules, world, steps};
+  ExecutionInput input{made.rules, world, steps, shared_};
   input.progress = progress;
   input.from_memory = true;
   input.goes_on = [&](const tc::RuleId& id) { return ledger.others_share_chain(due, id); };

@@ -104,7 +104,8 @@ PassReport report_on(const World& world, const tc::RuleSet& rules, size_t count)
   return report;
 }
 
-Reconciler::Reconciler(Kernel kernel, Paths paths) : kernel_(kernel), paths_(std::move(paths)), now_(Clock::now) {}
+Reconciler::Reconciler(Kernel kernel, Paths paths)
+    : kernel_(kernel), paths_(std::move(paths)), shared_(tc::instance_hash(paths_.instance)), now_(Clock::now) {}
 
 Result<PassReport> Reconciler::apply(const config::Config& config, const Progress& progress) {
   return pass(config, progress, false);
@@ -157,21 +158,28 @@ Result<PassReport> Reconciler::pass(const config::Config& config, const Progress
     auto world = prepare_world(config, total.made);
     if (!world && world.error().code == Errc::resync && round < kRoundsMax) continue;
     if (!world) return Unexpected(world.error());
+    if (auto looked = shared_.look(kernel_.route); !looked) {
+      if (looked.error().code == Errc::resync && round < kRoundsMax) continue;
+      return Unexpected(looked.error());
+    }
     foreign_ = world->foreign.size();
     const Left now = left_by(world->facts, world->observed);
     const auto retry = next_retry();
-    if (may_be_quiet && total.made.empty() && (!retry || *retry > now_()) && left_ == now) {
+    if (may_be_quiet && total.made.empty() && (!retry || *retry > now_()) && left_ == now && shared_.intact()) {
+      // Of rules that went with the pass before: the kernel was still counting them then.
+      if (shared_.any_unused())
+        if (auto dropped = shared_.drop_unused(kernel_.route); !dropped) return Unexpected(dropped.error());
       total.quiet = true;
       total.gateway_unknown = world->gateway_unknown;
       devices_.keep_list(std::move(world->links));
       learn(config, *world);
       return total;
     }
-    if (first && total.made.empty()) {
+    if (first && total.made.empty() && shared_.intact()) {
       if (auto believed = believe_last_pass(config, *world, now)) return std::move(*believed);
     }
     // Same devices, other filters: somebody else's hand.
-    const bool others = left_ && left_->facts == now.facts && !(left_ == now);
+    const bool others = left_ && left_->facts == now.facts && !(left_ == now && shared_.intact());
     forget();
     devices_.keep_list(std::move(world->links));
     auto report = change(config, progress, std::move(*world));
@@ -240,7 +248,7 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   const std::vector<tc::Step> steps = tc::diff(rules.rules, world.observed);
   PassReport report = report_on(world, rules, rules.rules.size());
 
-  ExecutionInput input{rules.rules, world, steps};
+  ExecutionInput input{rules.rules, world, steps, shared_};
   auto unusable = attach_devices(devices_of(rules), world, report);
   if (!unusable) return Unexpected(unusable.error());
   input.unusable = std::move(*unusable);
@@ -262,6 +270,7 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
     for (const Change& change : summarize(names, rules.rules, world.observed, steps))
       report.changes.push_back(to_line(names, change));
   }
+  for (const std::string& line : report.outcome.repaired) report.changes.push_back(line);
   remember(rules, world, config, report);
   if (report.outcome.stopped) return report;
 
@@ -274,6 +283,12 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   std::set_difference(world.clsact.begin(), world.clsact.end(), wanted.begin(), wanted.end(),
                       std::inserter(unwanted, unwanted.end()));
   release_devices(unwanted, world, report);
+  // A pass that changed nothing writes nothing; looks clear away what is left.
+  const Outcome& done = report.outcome;
+  if (done.removed + done.replaced + done.refusals.size() > 0 || (done.added > 0 && shared_.any_unused())) {
+    if (auto dropped = shared_.drop_unused(kernel_.route); !dropped)
+      report.problems.push_back(dropped.error().message());
+  }
   end_service(config, rules, world.facts, report);
   record(ledger_ ? ledger_->config_digest() : config_digest(config), rules, report);
   return report;
@@ -419,6 +434,9 @@ Result<Difference> find_difference(Kernel& kernel, const config::Config& config,
     return fail(Errc::conflict, "vxlan device " + config.host.vxlan.device + ": " + found.vxlan.remark);
   if (found.vxlan.state != VxlanState::ours)
     difference.to_make.push_back(made_vxlan_text(found.vxlan, config.host.vxlan.device));
+  SharedActions shared(found.facts.instance);
+  if (auto looked = shared.look(kernel.route); !looked) return Unexpected(looked.error());
+  for (const std::string& line : shared.changed()) difference.to_make.push_back(line + " anew: others changed it");
   difference.wanted = tc::compile(config, found.facts);
   difference.steps = tc::diff(difference.wanted.rules, found.observed);
   for (IfIndex device : devices_of(difference.wanted)) {

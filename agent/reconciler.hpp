@@ -17,6 +17,7 @@
 #include "agent/last_pass.hpp"
 #include "agent/ledger.hpp"
 #include "agent/paths.hpp"
+#include "agent/shared_actions.hpp"
 #include "agent/world.hpp"
 #include "config/model.hpp"
 
@@ -117,6 +118,7 @@ class Reconciler {
 
   Kernel kernel_;
   Paths paths_;
+  SharedActions shared_;
   std::function<Clock::time_point()> now_;
   Troubles troubles_;
   Devices devices_;

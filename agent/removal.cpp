@@ -3,10 +3,15 @@
 
 #include <unistd.h>
 
+#include <chrono>
+#include <thread>
+
+#include "agent/changes.hpp"
 #include "agent/clsact.hpp"
 #include "agent/connections.hpp"
 #include "agent/execution.hpp"
 #include "agent/last_pass.hpp"
+#include "agent/shared_actions.hpp"
 #include "agent/state.hpp"
 #include "agent/world.hpp"
 #include "base/limits.hpp"
@@ -15,10 +20,16 @@
 namespace sepal::agent {
 namespace {
 
+// How long the kernel may take to let go of the actions of filters that are gone: it waits for an RCU grace period, and
+// does the rest when it finds the time.
+constexpr std::chrono::seconds kLetGo{5};
+constexpr std::chrono::milliseconds kLetGoPause{20};
+
 Result<void> remove_rules(Kernel& kernel, const World& world, const Progress& progress, RemovalReport& report) {
   const std::vector<tc::CompiledRule> nothing;
   const std::vector<tc::Step> steps = tc::diff(nothing, world.observed);
-  ExecutionInput input{nothing, world, steps};
+  SharedActions none(world.facts.instance);
+  ExecutionInput input{nothing, world, steps, none};
   input.progress = progress;
   auto outcome = execute(kernel, input);
   if (!outcome) return Unexpected(outcome.error());
@@ -26,6 +37,26 @@ Result<void> remove_rules(Kernel& kernel, const World& world, const Progress& pr
   for (const auto& [id, error] : outcome->not_removed)
     report.problems.push_back("filter on " + world.device_name(id.device) + ": " + error.message());
   if (outcome->stopped) return fail(Errc::transient, "stopped before everything was removed");
+  return {};
+}
+
+Result<void> remove_shared_actions(Kernel& kernel, const World& world, const Progress& progress,
+                                   RemovalReport& report) {
+  SharedActions shared(world.facts.instance);
+  size_t gone = 0;
+  const auto until = std::chrono::steady_clock::now() + kLetGo;
+  for (;;) {
+    auto dropped = shared.drop_unused(kernel.route);
+    if (!dropped) return Unexpected(dropped.error());
+    gone += *dropped;
+    if (shared.count() == 0 || std::chrono::steady_clock::now() >= until) break;
+    if (progress && !progress()) return fail(Errc::transient, "stopped before everything was removed");
+    std::this_thread::sleep_for(kLetGoPause);
+  }
+  if (gone > 0) report.removed.push_back(count_text(gone, "shared action"));
+  if (shared.count() > 0)
+    report.problems.push_back(count_text(shared.count(), "shared action") +
+                              " of ours cannot go: filters of others refer to them (`tc actions list action pedit`)");
   return {};
 }
 
@@ -52,6 +83,8 @@ Result<RemovalReport> remove_everything(Kernel& kernel, const Paths& paths, cons
   auto world = look(kernel, {nullptr, paths.instance, &saved});
   if (!world) return Unexpected(world.error());
   if (auto removed = remove_rules(kernel, *world, progress, report); !removed) return Unexpected(removed.error());
+  if (auto removed = remove_shared_actions(kernel, *world, progress, report); !removed)
+    return Unexpected(removed.error());
   for (IfIndex device : world->clsact) {
     auto detached = detach_clsact(kernel, device, world->facts.instance);
     if (!detached)

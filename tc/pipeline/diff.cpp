@@ -55,6 +55,7 @@ std::vector<Step> diff(const std::vector<CompiledRule>& wanted, const std::vecto
   std::stable_sort(removals.begin(), removals.end(), [&](const Step& a, const Step& b) {
     return removal_rank(observed[a.rule].id) < removal_rank(observed[b.rule].id);
   });
+  if (removals.empty()) return writes;
   // A tenant that stays in a block may lose a jump into a peer's chains that leave it: its removals come first.
   std::set<std::pair<IfIndex, Vni>> staying;
   for (const CompiledRule& rule : wanted) staying.emplace(rule.rule.id.device, parse_chain(rule.rule.id.chain).vni);

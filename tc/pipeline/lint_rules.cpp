@@ -121,7 +121,21 @@ void check_rewrites(Lint& lint, const CompiledRule& rule) {
   }
 }
 
-// L2, L3, L8, L9, L14, L19: actions and their order.
+bool is_shared(const Action& action) { return action.shared || action.index != 0; }
+
+// L3: the driver keeps the statistics of a rule with ct or police by the addresses of all its actions.
+void check_sharing(Lint& lint, const CompiledRule& rule) {
+  const std::vector<Action>& actions = rule.rule.spec.actions;
+  if (std::none_of(actions.begin(), actions.end(), is_shared)) return;
+  if (is_shared(actions.back()))
+    lint.find("L3", rule, "its last action is shared: cookie and counters are a rule's own");
+  if (find_action<Ct>(rule) != nullptr)
+    lint.find("L3", rule, "a shared action in a rule with ct: the NIC's statistics refuse the second user");
+  if (find_action<Police>(rule) != nullptr)
+    lint.find("L3", rule, "a shared action in a rule with police: the NIC's statistics refuse the second user");
+}
+
+// L2, L8, L9, L14, L19: actions and their order.
 void check_actions(Lint& lint, const CompiledRule& rule) {
   const std::vector<Action>& actions = rule.rule.spec.actions;
   const bool hardware = in_hardware(rule);
@@ -132,7 +146,6 @@ void check_actions(Lint& lint, const CompiledRule& rule) {
       if (last) lint.find("L9", rule, "ct is the last action");
       if (!ct->commit && !ct->clear && !ct->nat)
         lint.find("L9", rule, "a ct lookup without nat: translated connections miss");
-      if (action.index != 0) lint.find("L3", rule, "a shared ct action: the NIC's statistics refuse the second user");
       if (hardware && ct->commit) lint.find("L9", rule, "ct commit in hardware: the NIC looks up and commits nothing");
       if (hardware && ct->zone.value() > limits::kOffloadZoneMax) {
         lint.find("L16", rule,
@@ -146,7 +159,6 @@ void check_actions(Lint& lint, const CompiledRule& rule) {
         lint.find("L8", rule, "police takes one rate, of bytes or of packets");
       }
       if (last) lint.find("L8", rule, "police is the last action");
-      if (action.index != 0) lint.find("L3", rule, "a shared police action: its ports would share one meter");
     } else if (const auto* mirred = std::get_if<Mirred>(&action.kind)) {
       if (hardware && mirred->device == rule.rule.id.device) {
         lint.find("L19", rule, "a redirect to the device the packet came from: the NIC cannot");
@@ -219,6 +231,7 @@ void lint_rules(Lint& lint) {
         check_keys(lint, *rule);
         check_layers(lint, block, *rule);
         check_rewrites(lint, *rule);
+        check_sharing(lint, *rule);
         check_actions(lint, *rule);
         check_end(lint, *rule);
       }

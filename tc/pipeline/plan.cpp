@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <variant>
 
+#include "tc/pipeline/sharing.hpp"
+
 namespace sepal::tc {
 namespace {
 
@@ -210,6 +212,7 @@ void Block::add(uint32_t chain, uint16_t prio, uint16_t protocol, Match match, s
   // The unit that leaves hardware is a port's whole block; in the others it is a VNI, behind the shared chain 0.
   const bool beyond_nic = chain != 0 && added.cookie.zone.value() > limits::kOffloadZoneMax;
   added.rule.spec = {std::move(match), std::move(actions), tag.skip_hw || software_only_ || beyond_nic};
+  mark_shared_actions(added.rule.spec);
 }
 
 std::vector<Action> Block::enter(const TenantPlan& tenant) const {

@@ -25,7 +25,6 @@ def main() -> int:
     parser.add_argument("--only", default="fill,restart,port,loss,memory", help="rows to measure, comma between")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rules: to try the benchmark itself")
     parser.add_argument("--threads", default="1,2", help="numbers of writers (1,2)")
-    parser.add_argument("--share", action="store_true", help="fill: what shared actions would gain, too")
     parser.add_argument("--write", action="store_true", help="put the rows into docs/performance.md (./dev does it)")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -51,7 +50,7 @@ def measure(name: str, small: World, large: World, options: argparse.Namespace) 
     say(f"measuring: {name}")
     if name == "fill":
         from .row_fill import rows_fill
-        return rows_fill(large, options.rounds, [int(word) for word in options.threads.split(",")], options.share)
+        return rows_fill(large, options.rounds, [int(word) for word in options.threads.split(",")])
     if name == "restart":
         from .row_fill import rows_restart
         return rows_restart(large, options.rounds)

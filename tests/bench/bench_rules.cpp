@@ -3,7 +3,7 @@
 //
 //   prepare DIR           (not measured) the vxlan device, a clsact on every device, the stand-in programs
 //   sepal DIR             YAML → rules in the kernel through the reconciler; --threads N writers
-//   floor DIR             the messages of the same rules prebuilt, 64 per send, one thread; --share KINDS by index
+//   floor DIR             the messages of the same rules and of what they share prebuilt, 64 per send, one thread
 //   text DIR FILE         (not measured) the same rules for `tc -batch`; --plain without cookies and no_percpu
 //   dump DIR              a raw terse dump of every device with clsact, thrown away
 //   change LIVE FROM TO   a reconciler that has applied FROM's files, in LIVE, reads and follows TO's, as a daemon does
@@ -18,9 +18,11 @@
 #include "agent/filters.hpp"
 #include "agent/options.hpp"
 #include "agent/reconciler.hpp"
+#include "agent/shared_actions.hpp"
 #include "config/directory.hpp"
 #include "metered.hpp"
 #include "netlink/link_monitor.hpp"
+#include "netlink/message.hpp"
 #include "raw_netlink.hpp"
 #include "stand_in.hpp"
 #include "tc/codec/flower.hpp"
@@ -137,42 +139,46 @@ json sepal(const std::string& directory, unsigned threads) {
   return out;
 }
 
-// What a shared action would be known by: the same for the same action, whichever rule it stands in.
-uint32_t index_of(const tc::Action& action) {
-  tc::RuleSpec alone;
-  alone.actions.push_back(action);
-  return (static_cast<uint32_t>(tc::content_hash(alone, 0)) & 0x3fffffffU) | 0x40000000U;
-}
+// Takes what is to be written and says yes.
+class Recorder : public netlink::Transport {
+ public:
+  netlink::Bytes written;
 
-// `share` names kinds ("pedit,csum,tunnel") whose equal actions all rules refer to by one index, but for the last of a
-// rule.
-netlink::Bytes encode_all(const agent::Difference& difference, agent::SlowPath& programs, const std::string& share) {
-  auto shared = [&share](const tc::ActionKind& kind) {
-    const char* name = std::holds_alternative<tc::Pedit>(kind)       ? "pedit"
-                       : std::holds_alternative<tc::Csum>(kind)      ? "csum"
-                       : std::holds_alternative<tc::TunnelSet>(kind) ? "tunnel"
-                                                                     : nullptr;
-    return name != nullptr && share.find(name) != std::string::npos;
-  };
-  netlink::Bytes messages;
+  Result<void> transact(netlink::Bytes& requests,
+                        const std::function<void(size_t, const netlink::Answer&)>& answered) override {
+    size_t count = 0;
+    written.insert(written.end(), requests.begin(), requests.end());
+    return netlink::for_each_message(requests, [&](const nlmsghdr&, netlink::BytesView) -> Result<void> {
+      answered(count++, {});
+      return {};
+    });
+  }
+  Result<void> dump(netlink::Bytes, const netlink::MessageSink&) override { return {}; }
+  Result<void> get(netlink::Bytes, const netlink::MessageSink&) override { return {}; }
+  [[nodiscard]] uint64_t writes() const override { return 0; }
+};
+
+// The agent's own messages: shared actions, then the rules.
+netlink::Bytes encode_all(const agent::Difference& difference, agent::SlowPath& programs) {
+  agent::SharedActions shared(difference.world.facts.instance);
+  Recorder recorder;
+  for (const tc::Step& step : difference.steps)
+    if (step.kind != tc::Step::Kind::remove) shared.want(difference.wanted.rules[step.rule].rule.spec);
+  (void)must(shared.ready(recorder));
+  netlink::Bytes messages = std::move(recorder.written);
   for (const tc::Step& step : difference.steps) {
     if (step.kind == tc::Step::Kind::remove) continue;
     const tc::CompiledRule& rule = difference.wanted.rules[step.rule];
-    tc::Rule written = rule.rule;
-    for (size_t i = 0; i + 1 < written.spec.actions.size(); ++i) {
-      tc::Action& action = written.spec.actions[i];
-      if (shared(action.kind)) action.index = index_of(action);
-    }
-    must(agent::append_write(messages, agent::Write::add, written, rule.cookie, programs));
+    must(agent::append_write(messages, agent::Write::add, rule.rule, rule.cookie, programs, &shared));
   }
   return messages;
 }
 
-json floor(const std::string& directory, const std::string& share) {
+json floor(const std::string& directory) {
   Bench bench(1);
   agent::Kernel kernel = bench.kernel();
   const auto difference = must(agent::find_difference(kernel, read(directory), bench.paths()));
-  netlink::Bytes messages = encode_all(difference, kernel.slow_path, share);
+  netlink::Bytes messages = encode_all(difference, kernel.slow_path);
   auto raw = must(RawNetlink::open());
   const auto written = must(raw.write(messages, kPerSend));
   if (written.refused != 0) die(std::to_string(written.refused) + " messages were refused");
@@ -267,6 +273,11 @@ json change(const std::string& live, const std::string& from, const std::string&
   return out;
 }
 
+class PretendPrograms : public StandInPrograms {
+ public:
+  Result<int> program_fd(const tc::Bpf&) override { return 3; }
+};
+
 // Devices are made up, so that a profiler can run it anywhere.
 json pure(const std::string& directory, long times) {
   json out;
@@ -284,21 +295,17 @@ json pure(const std::string& directory, long times) {
     for (const auto& tenant : config.tenants)
       for (const auto& port : tenant.ports) facts.ports.emplace(tc::PortKey{tenant.name, port.name}, IfIndex(index++));
     begin = BenchClock::now();
-    const tc::RuleSet rules = tc::compile(config, facts);
+    agent::Difference difference;
+    difference.wanted = tc::compile(config, facts);
     out["compile_ms"] = ms_since(begin);
     begin = BenchClock::now();
-    const auto steps = tc::diff(rules.rules, {});
+    difference.steps = tc::diff(difference.wanted.rules, {});
     out["diff_ms"] = ms_since(begin);
     begin = BenchClock::now();
-    netlink::Bytes messages;
-    tc::EncodeContext context;
-    context.program_fd = [](const tc::Bpf&) { return 3; };
-    for (const auto& step : steps) {
-      const auto& rule = rules.rules[step.rule];
-      must(tc::encode_add(messages, rule.rule, rule.cookie, tc::AddMode::create, context));
-    }
+    PretendPrograms programs;
+    const netlink::Bytes messages = encode_all(difference, programs);
     out["encode_ms"] = ms_since(begin);
-    out["rules"] = rules.rules.size();
+    out["rules"] = difference.wanted.rules.size();
     out["bytes"] = messages.size();
   }
   return out;
@@ -314,7 +321,7 @@ json run(const agent::Options& options) {
   const std::string command = word(0);
   if (command == "prepare") return prepare(word(1));
   if (command == "sepal") return sepal(word(1), threads);
-  if (command == "floor") return floor(word(1), options.value("--share", ""));
+  if (command == "floor") return floor(word(1));
   if (command == "text") return text(word(1), word(2), options.has("--plain"));
   if (command == "dump") return dump(word(1));
   if (command == "change") return change(word(1), word(2), word(3), threads);
@@ -328,7 +335,7 @@ json run(const agent::Options& options) {
 int main(int argc, char** argv) {
   using namespace sepal;
   auto options = agent::Options::parse(std::vector<std::string>(argv + 1, argv + argc),
-                                       {{"--threads", true}, {"--times", true}, {"--share", true}, {"--plain"}});
+                                       {{"--threads", true}, {"--times", true}, {"--plain"}});
   if (!options) bench::die(options.error());
   std::cout << bench::run(*options).dump() << std::endl;
 }

@@ -10,7 +10,7 @@ from .measure import Row, interleave
 from .world import World
 
 
-def rows_fill(world: World, rounds: int, threads: list[int], share: bool) -> list[Row]:
+def rows_fill(world: World, rounds: int, threads: list[int]) -> list[Row]:
     directory = world.write(TMP / "fill")
     files = {"tc": TMP / "fill.tc", "tc plain": TMP / "fill-plain.tc"}
     with Bed(world.devices()) as bed:
@@ -30,8 +30,6 @@ def rows_fill(world: World, rounds: int, threads: list[int], share: bool) -> lis
     for number in threads:
         contenders[f"sepal/{number}"] = fresh(
             lambda bed, number=number: bed.measure("sepal", directory, "--threads", str(number)))
-    if share:
-        contenders["floor, shared"] = fresh(lambda bed: bed.measure("floor", directory, "--share", "pedit,csum,tunnel"))
     for name, file in files.items():
         contenders[name] = fresh(lambda bed, file=file: bed.tc_batch(file))
     contenders["floor"]()  # the first fill of a boot loads the kernel's modules
@@ -45,7 +43,7 @@ def rows_fill(world: World, rounds: int, threads: list[int], share: bool) -> lis
         parts = {key: samples.median(name, key) for key in ("ms", "config_ms", "read_ms", "write_ms")}
         rest = parts["ms"] - parts["config_ms"] - parts["read_ms"] - parts["write_ms"]
         detail = (f"{parts['ms']:.0f} ms: YAML {parts['config_ms']:.0f}, reading the kernel {parts['read_ms']:.0f}, "
-                  f"compile and encode {rest:.0f}, writing {parts['write_ms']:.0f}; "
+                  f"compile and encode {rest:.0f}, waiting for the kernel {parts['write_ms']:.0f}; "
                   f"{told['rules'] * 1000 / parts['ms']:.0f} rules/s")
         writers = f"{number} writer" + ("s" if number > 1 else "")
         rows.append(Row(f"{told['rules']} rules, {writers}, against `tc -batch`", str(over_tc), "≥ 8×",
@@ -54,10 +52,6 @@ def rows_fill(world: World, rounds: int, threads: list[int], share: bool) -> lis
                         f"{samples.median('tc plain'):.0f} ms; with both {samples.median('tc'):.0f} ms"))
         rows.append(Row("… against the floor", str(over_floor), "≥ 0.9×", over_floor.median >= 0.9,
                         f"floor {samples.median('floor'):.0f} ms"))
-    if share:
-        by_index = samples.ratio("floor", "floor, shared")
-        rows.append(Row("the floor with shared actions, against the floor", str(by_index), "", None,
-                        f"pedit, csum and tunnel_key by index: {samples.median('floor, shared'):.0f} ms"))
     return rows
 
 

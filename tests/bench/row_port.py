@@ -44,7 +44,7 @@ def rows_port(worlds: list[World], rounds: int) -> list[Row]:
                     for s in samples.by_name[name])
         rows.append(Row(f"one port more among {name}: messages that write", str(sample["filters"]),
                         f"its own {sample['on_new_device']} + 2 × {blocks} blocks of its tenant", exact,
-                        f"and {sample['others']} for its clsact and the mark on it" if sample["others"] else ""))
+                        f"and {sample['others']} for its clsact, the mark on it and what its rules share" if sample["others"] else ""))
     ratio = samples.ratio(large, small)
     rows.append(Row(f"… time among {large} against among {small}", str(ratio), "≤ 1.5×", ratio.median <= 1.5,
                     "; ".join(f"{name}: {samples.median(name):.0f} ms (YAML {samples.median(name, 'config_ms'):.0f}, "

@@ -153,7 +153,6 @@ std::string tc_batch(const std::vector<const tc::CompiledRule*>& rules, const Tc
     for (size_t i = 0; i < rule.spec.actions.size(); ++i) {
       const tc::Action& action = rule.spec.actions[i];
       out += " action " + std::visit(ActionText{words}, action.kind);
-      if (action.index != 0) out += " index " + std::to_string(action.index);
       if (words.cookies && i + 1 == rule.spec.actions.size()) {
         out += " cookie ";
         for (uint8_t byte : compiled->cookie.bytes()) {
@@ -162,7 +161,7 @@ std::string tc_batch(const std::vector<const tc::CompiledRule*>& rules, const Tc
           out += digits;
         }
       }
-      if (words.cookies && action.index == 0) out += " no_percpu";  // tc wants it behind the cookie
+      if (words.cookies) out += " no_percpu";  // tc wants it behind the cookie
     }
     out += '\n';
   }

@@ -160,6 +160,7 @@ Answer FakeKernel::new_filter(uint16_t flags, BytesView message) {
     return fail_errno(ENOENT, "", "Need both RTM_NEWTFILTER and NLM_F_CREATE to create a new filter");
   }
   if (there && (flags & NLM_F_EXCL) != 0) return fail_errno(EEXIST, "", "Filter already exists");
+  if (auto bound = bind_actions(request->attributes); !bound) return bound;
   filters[place] = {request->protocol, request->kind, Bytes(request->attributes.begin(), request->attributes.end())};
   return {};
 }

@@ -181,6 +181,8 @@ Answer FakeKernel::handle(uint16_t type, uint16_t flags, BytesView message) {
     case RTM_DELQDISC: return delete_qdisc(message);
     case RTM_NEWTFILTER: return new_filter(flags, message);
     case RTM_DELTFILTER: return delete_filter(message);
+    case RTM_NEWACTION: return new_action(flags, message);
+    case RTM_DELACTION: return delete_action(message);
     default: return fail_errno(EOPNOTSUPP, "");
   }
 }
@@ -218,6 +220,7 @@ Result<void> FakeKernel::dump(Bytes request, const MessageSink& sink) {
       }
       return {};
     case RTM_GETTFILTER: return dump_filters(request, sink);
+    case RTM_GETACTION: return dump_actions(request, sink);
     default: return fail_errno(EOPNOTSUPP, "dump");
   }
 }

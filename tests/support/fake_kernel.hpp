@@ -35,6 +35,19 @@ struct StoredFilter {
   netlink::Bytes attributes;  // everything behind the tcmsg, as it was sent
 };
 
+// An action that is an object of its own.
+struct ActionPlace {
+  std::string kind;
+  uint32_t index = 0;
+  auto operator<=>(const ActionPlace&) const = default;
+};
+
+struct StoredAction {
+  netlink::Bytes options;  // the insides of TCA_ACT_OPTIONS, TCA_ACT_FLAGS, TCA_ACT_COOKIE as they were sent
+  netlink::Bytes flags;
+  netlink::Bytes cookie;
+};
+
 class FakeKernel : public netlink::Transport {
  public:
   // --- the world, to be set up and looked at freely
@@ -43,6 +56,9 @@ class FakeKernel : public netlink::Transport {
   std::map<std::pair<IfIndex, IpAddr>, netlink::Neighbour> neighbours;
   std::set<IfIndex> clsact;
   std::map<FilterPlace, StoredFilter> filters;
+  std::map<ActionPlace, StoredAction> actions;
+  [[nodiscard]] std::map<ActionPlace, int> bound() const;  // how many filters refer to each
+  unsigned made_by_filters = 0;  // references to actions that were not there, which then are the filter's own
 
   // Adds a device that is up and returns its index, counting from 1.
   IfIndex add_link(const std::string& name, const std::string& kind = "veth");
@@ -79,8 +95,12 @@ class FakeKernel : public netlink::Transport {
   netlink::Answer delete_qdisc(BytesView message);
   netlink::Answer new_filter(uint16_t flags, BytesView message);
   netlink::Answer delete_filter(BytesView message);
+  netlink::Answer new_action(uint16_t flags, BytesView message);
+  netlink::Answer delete_action(BytesView message);
+  netlink::Answer bind_actions(BytesView attributes);
   Result<void> dump_filters(BytesView message, const netlink::MessageSink& sink) const;
   Result<void> get_filter(BytesView message, const netlink::MessageSink& sink) const;
+  Result<void> dump_actions(BytesView message, const netlink::MessageSink& sink) const;
   [[nodiscard]] netlink::Link* find_link(BytesView message);
   void forget_device(IfIndex device);
 };

@@ -82,6 +82,43 @@ def test_a_rule_deleted_by_hand_comes_back(lab, agents, configs):
     assert "healed: others changed our rules; put right: tenant blue" in agent.log()
 
 
+def shared_actions(lab, host):
+    """What `tc actions` lists of each kind that rules share: number and cookie, and how many refer to it."""
+    found = {}
+    for kind in ("pedit", "csum", "tunnel_key"):
+        shown = json.loads(lab.ns(host).run(f"tc -j actions list action {kind}") or "[]")
+        listed = next((part["actions"] for part in shown if "actions" in part), [])
+        found[kind] = {a["index"]: (a.get("cookie"), a["bind"]) for a in listed if a["index"] >= 0x40000000}
+    return found
+
+
+def test_a_shared_action_that_somebody_changes_is_put_right(lab, agents, configs):
+    lab.agents["h1"].stop()
+    agent = lab.start_agent("h1", configs["h1"].path, "--look-interval", "1")
+    before = shared_actions(lab, "h1")
+    index = next(iter(before["tunnel_key"]))
+    h1 = lab.ns("h1")
+    h1.run("tc actions replace action tunnel_key set src_ip 192.0.2.66 dst_ip 192.0.2.67 id 6666 dst_port 4789 nocsum"
+           f" index {index}")
+    shown = h1.run(f"tc actions get action tunnel_key index {index}")
+    assert "key_id 6666" in shown
+    lab.wait_until(lambda: "key_id 6666" not in h1.run(f"tc actions get action tunnel_key index {index}"), 20,
+                   "the tunnel key as it was")
+    assert shared_actions(lab, "h1") == before
+    assert "healed: others changed our rules; put right: shared action tunnel_key" in agent.log()
+    assert lab.ns("blue-web").ping("10.0.0.2", count=1).received == 1
+
+
+def test_what_rules_share_goes_with_the_last_rule_that_shares_it(lab, agents, reconfigure):
+    before = shared_actions(lab, "h1")
+    with reconfigure("h1") as h1:
+        h1.add("blue", "routes", {"to": "172.21.0.0/16", "via": "192.0.2.77"})
+        h1.reload()
+        more = shared_actions(lab, "h1")
+        assert len(more["tunnel_key"]) == len(before["tunnel_key"]) + 1
+    lab.wait_until(lambda: shared_actions(lab, "h1") == before, 30, "the tunnel key that nobody uses to go")
+
+
 def test_deleting_one_tenants_connections_leaves_the_others(lab, agents, configs):
     for tenant in ("blue", "green"):
         assert lab.ns(f"{tenant}-web").ping("10.0.0.2", count=1).received == 1
@@ -154,6 +191,8 @@ def test_remove_leaves_nothing_of_ours_and_everything_else(lab, agents, configs)
     """The last test of this module: h1 is as it was before the first start."""
     h1 = lab.ns("h1")
     h1.run("tc filter add dev blue-app ingress protocol ip prio 500 flower dst_ip 10.9.9.9 action drop")
+    h1.run("tc actions add action csum tcp index 2147483647")
+    assert all(shared_actions(lab, "h1").values())
     lab.agents["h1"].stop()
     removed = lab.ctl("h1", "remove")
     assert removed.status == 0, removed.err
@@ -164,6 +203,8 @@ def test_remove_leaves_nothing_of_ours_and_everything_else(lab, agents, configs)
     kept = h1.run("tc filter show dev blue-app ingress")
     assert "10.9.9.9" in kept and kept.count("handle") == 1
     assert not os.path.exists("/sys/fs/bpf/sepal/h1")
+    assert shared_actions(lab, "h1") == {"pedit": {}, "csum": {2147483647: (None, 0)}, "tunnel_key": {}}
+    h1.run("tc actions delete action csum index 2147483647")
     assert lab.ns("blue-web").ping("10.0.0.2", count=1, timeout=1).received == 0
 
 

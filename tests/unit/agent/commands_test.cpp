@@ -434,7 +434,7 @@ TEST_F(CommandsTest, remove_takes_out_what_apply_put_in) {
   const size_t rules = settle();
   const json out = parsed(command_remove, kExitOk);
   EXPECT_EQ(out["rules"], rules);
-  EXPECT_EQ(out["removed"].size(), 7U) << "five clsacts, the vxlan device, eBPF: " << out["removed"];
+  EXPECT_EQ(out["removed"].size(), 8U) << "what rules shared, five clsacts, the vxlan device, eBPF: " << out["removed"];
   EXPECT_TRUE(kernel_.filters.empty());
   EXPECT_FALSE(std::filesystem::exists(paths_.lock));
 }

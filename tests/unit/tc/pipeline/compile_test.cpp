@@ -130,6 +130,25 @@ TEST(Compile, cookies_carry_the_instance_and_the_tenants_zone) {
   }
 }
 
+TEST(Compile, rewrites_checksums_and_tunnel_keys_are_shared_but_not_beside_ct_and_police_and_never_last) {
+  size_t shared = 0;
+  model::in_every_world([&shared](const model::Compiled& compiled, uint64_t) {
+    for (const CompiledRule& rule : compiled.rules.rules) {
+      bool needs_own = false;
+      for (const Action& action : rule.rule.spec.actions)
+        needs_own |= std::holds_alternative<Ct>(action.kind) || std::holds_alternative<Police>(action.kind);
+      EXPECT_FALSE(rule.rule.spec.actions.back().shared) << to_text(rule.rule);
+      for (const Action& action : rule.rule.spec.actions) {
+        const bool bulk = std::holds_alternative<Pedit>(action.kind) || std::holds_alternative<Csum>(action.kind) ||
+                          std::holds_alternative<TunnelSet>(action.kind);
+        EXPECT_EQ(action.shared, bulk && !needs_own) << to_text(rule.rule);
+        shared += action.shared ? 1U : 0U;
+      }
+    }
+  });
+  EXPECT_GT(shared, 1000U);
+}
+
 TEST(Compile, a_rule_is_deeper_than_everything_it_can_jump_to) {
   model::in_every_world([](const model::Compiled& compiled, uint64_t) {
     const RuleSet& rules = compiled.rules;

@@ -139,15 +139,26 @@ TEST(LintL2, tunnel_key_unset_stands_beside_the_redirect) {
   EXPECT_FALSE(Rules().add(kVxlan, 0, 2, tunnel(100), {tunnel_unset(), redirect(kPort)}).breaks("L2"));
 }
 
-TEST(LintL3, ct_and_police_are_each_rules_own) {
-  auto rules = [](Action action, uint32_t index) {
-    action.index = index;
-    return Rules().add(kNat, 1, ipv4(), {action, drop()});
+TEST(LintL3, rules_with_ct_or_police_share_no_action) {
+  auto rules = [](const Action& own) {
+    Action shared = csum(kCsumIpv4Header);
+    shared.shared = true;
+    return Rules().add(kNat, 1, ipv4(), {shared, own, drop()});
   };
-  EXPECT_TRUE(rules(ct_lookup(Zone(1)), 7).breaks("L3"));
-  EXPECT_TRUE(rules(police_packets(100, 100), 7).breaks("L3"));
-  EXPECT_FALSE(rules(ct_lookup(Zone(1)), 0).breaks("L3"));
-  EXPECT_FALSE(rules(csum(kCsumIpv4Header), 7).breaks("L3"));
+  EXPECT_TRUE(rules(ct_lookup(Zone(1))).breaks("L3"));
+  EXPECT_TRUE(rules(police_packets(100, 100)).breaks("L3"));
+  EXPECT_FALSE(rules(tunnel_unset()).breaks("L3"));
+  Action numbered = ct_lookup(Zone(1));
+  numbered.index = 7;
+  EXPECT_TRUE(Rules().add(kNat, 1, ipv4(), {numbered, drop()}).breaks("L3"));
+  EXPECT_FALSE(Rules().add(kNat, 1, ipv4(), {ct_lookup(Zone(1)), drop()}).breaks("L3"));
+}
+
+TEST(LintL3, the_last_action_is_the_rules_own) {
+  Action last = redirect(kOther);
+  last.shared = true;
+  EXPECT_TRUE(Rules().add(kEncap, 1, ipv4(), {last}).breaks("L3"));
+  EXPECT_FALSE(Rules().add(kEncap, 1, ipv4(), {redirect(kOther)}).breaks("L3"));
 }
 
 TEST(LintL4, tunnel_keys_are_repeated_on_the_whole_way) {
