@@ -5,6 +5,7 @@ from .capture import Capture
 from .description import STANDARD, Description, DescriptionError, load
 from .lab import Lab, LabError
 from .namespace import Namespace
+from .nic import NicError, SimulatedNic
 from .ping import PingResult
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "Lab",
     "LabError",
     "Namespace",
+    "NicError",
     "PingResult",
+    "SimulatedNic",
     "load",
     "program",
 ]

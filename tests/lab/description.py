@@ -66,6 +66,7 @@ class Description:
     underlay_mtu: int = 1600  # room for VXLAN over IPv6 (70 bytes) around a guest's 1500
     underlay_vlan: int | None = None  # the hosts' underlay addresses stand on `uplink.N`
     guest_offloads: bool = False  # True leaves checksum offload and GSO of the guests on
+    simulated_nic: str | None = None  # the host that has a simulated NIC: its guests are on VFs
     prefix: str = ""  # goes before the name of each namespace
 
     def host(self, name: str) -> Host:
@@ -138,6 +139,8 @@ def _check(description: Description) -> None:
             raise DescriptionError(f"name {name!r}: use 1 to 15 of a-z, 0-9 and -")
     for guest in description.guests:
         description.host(guest.host)
+    if description.simulated_nic is not None:
+        description.host(description.simulated_nic)
     wan = [description.wan, *description.wan.vlans] if description.wan else []
     for mac in [item.mac for item in [*description.hosts, *description.guests, *wan]]:
         if not re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", mac):

@@ -18,20 +18,22 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .agent import Agent, Control, program
 from .description import Description, Guest
 from .namespace import NETNS_DIR, Namespace
-from .rtnl import Link, Rtnl
+from .nic import SPARE_VFS, SimulatedNic
+from .rtnl import KernelRefused, Link, Rtnl
 
 T = TypeVar("T")
 
 STATE_DIR = Path("/run/sepal-lab")
 UPLINK_INDEX, UPLINK_VLAN_INDEX, FIRST_REPRESENTOR_INDEX = 10, 11, 20
 GUEST_INDEX = 2
-BRIDGE_INDEX, FIRST_PORT_INDEX = 2, 10
+BRIDGE_INDEX, FIRST_PORT_INDEX, CABLE_INDEX = 2, 10, 9
 WAN_INDEX, INTERNET_INDEX, FIRST_WAN_VLAN_INDEX = 2, 3, 10
 
 # Quiet by default: no duplicate address detection (an address works at once), no router discovery.
@@ -57,6 +59,7 @@ class Lab:
         self._namespaces: dict[str, Namespace] = {}
         self._processes: list[subprocess.Popen] = []
         self._agents_started = 0
+        self.nic = SimulatedNic() if description.simulated_nic else None
 
     # --- up and down --------------------------------------------------------------------------------------
 
@@ -65,8 +68,13 @@ class Lab:
         atexit.register(self.down)
         try:
             for name in self.description.namespaces():
-                self._namespaces[name] = Namespace.create(self.description.prefix + name)
+                make = Namespace.adopt if self._is_simulated(name) else Namespace.create
+                self._namespaces[name] = make(self.description.prefix + name)
                 self._settle(name)
+            if self.nic:
+                _forget_connections()
+                guests = self.description.guests_of(self.description.simulated_nic)
+                self.nic.load(len(guests) + SPARE_VFS, {vf: guest.mac for vf, guest in enumerate(guests)})
             self._make_fabric()
             for host in self.description.hosts:
                 self._make_host(host.name)
@@ -124,12 +132,21 @@ class Lab:
             "starttime": _starttime(os.getpid()),
             "namespaces": names,
             "instances": instances,
+            "adopted": None,
         }
+        if self.description.simulated_nic:
+            state["adopted"] = self.description.prefix + self.description.simulated_nic
+            state["links"] = sorted(_links())
         self._state_file.write_text(json.dumps(state))
 
+    def _is_simulated(self, name: str) -> bool:
+        return name == self.description.simulated_nic
+
     def _clear(self, state: dict[str, Any]) -> None:
+        if state.get("adopted"):
+            self._clear_adopted(state)
         for name in state["namespaces"]:
-            if Namespace.exists(name):
+            if Namespace.exists(name) and name != state.get("adopted"):
                 namespace = Namespace(name)
                 for pid in namespace.pids():
                     _kill(pid)
@@ -143,12 +160,27 @@ class Lab:
                 path.unlink(missing_ok=True)
         self._state_file.unlink(missing_ok=True)
 
+    def _clear_adopted(self, state: dict[str, Any]) -> None:
+        """Of the first namespace what is ours: the card, devices that were not there before, connections."""
+        SimulatedNic.unload()
+        rtnl = Rtnl()
+        for name, index in _links().items():
+            if name not in state["links"]:
+                rtnl.delete_link(index)
+                with suppress(KernelRefused):  # one that a kernel module made for itself
+                    rtnl.commit()
+        rtnl.close()
+        _forget_connections()
+
     # --- parts of the making ------------------------------------------------------------------------------
 
     def _settle(self, name: str) -> None:
         with self._namespaces[name].enter():
             for sysctl, value in SYSCTLS.items():
                 Path("/proc/sys", sysctl).write_text(f"{value}\n")
+            # Others before us in the first namespace may have wanted silence.
+            if self._is_simulated(name):
+                Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("0\n")
             rtnl = Rtnl()
             rtnl.set_link(1, up=True)
             rtnl.commit()
@@ -164,6 +196,7 @@ class Lab:
         rtnl = self._rtnl("fabric")
         rtnl.add_bridge(Link("fabric", BRIDGE_INDEX, mtu=description.underlay_mtu))
         ends = [(host.name, Link("uplink", UPLINK_INDEX, host.mac)) for host in description.hosts]
+        ends = [(name, end) for name, end in ends if not self._is_simulated(name)]
         if description.wan:
             ends.append(("wan", Link("eth0", WAN_INDEX, description.wan.mac)))
         for offset, (name, end) in enumerate(ends):
@@ -171,33 +204,83 @@ class Lab:
             port = Link(name, FIRST_PORT_INDEX + offset, mtu=end.mtu, master=BRIDGE_INDEX)
             rtnl.add_veth(port, end, self._namespaces[name].fileno())
         rtnl.commit()
+        if self.nic:
+            self._join_cable(rtnl)
         rtnl.close()
+
+    def _join_cable(self, fabric: Rtnl) -> None:
+        """The far end of the simulated NIC's cable becomes a port of the bridge, as a host's veth is."""
+        host = str(self.description.simulated_nic)
+        here = self._rtnl(host)
+        here.move_link(self.nic.wire, Link(host, CABLE_INDEX), self._namespaces["fabric"].fileno())
+        here.commit()
+        here.close()
+        fabric.set_link(CABLE_INDEX, mtu=self.description.underlay_mtu, master=BRIDGE_INDEX, up=True)
+        fabric.commit()
 
     def _make_host(self, name: str) -> None:
         description = self.description
-        host = description.host(name)
+        self.configure_uplink(name)
         rtnl = self._rtnl(name)
-        rtnl.set_link(UPLINK_INDEX, up=True)
-        underlay = UPLINK_INDEX
-        if description.underlay_vlan is not None:
-            underlay = UPLINK_VLAN_INDEX
-            link = Link(f"uplink.{description.underlay_vlan}", underlay, mtu=description.underlay_mtu)
-            rtnl.add_vlan(link, UPLINK_INDEX, description.underlay_vlan)
-        for address in host.addresses:
-            rtnl.add_address(underlay, address)
         guests = description.guests_of(name)
         for offset, guest in enumerate(guests):
-            self._add_guest(rtnl, FIRST_REPRESENTOR_INDEX + offset, guest)
+            if self._is_simulated(name):
+                self._add_guest_on_vf(rtnl, offset, guest)
+            else:
+                self._add_guest(rtnl, FIRST_REPRESENTOR_INDEX + offset, guest)
         rtnl.commit()
         rtnl.close()
         for guest in guests:
             self._configure_guest(guest)
+
+    def configure_uplink(self, name: str) -> None:
+        """Name, MTU and addresses: what a hypervisor's own network configuration does whenever its uplink appears."""
+        description = self.description
+        host = description.host(name)
+        rtnl = self._rtnl(name)
+        uplink, underlay = UPLINK_INDEX, UPLINK_INDEX
+        if self._is_simulated(name):
+            uplink = underlay = self.nic.uplink
+            rtnl.set_link(uplink, up=False)
+            rtnl.set_link(uplink, name="uplink", mac=host.mac, mtu=description.underlay_mtu)
+        rtnl.set_link(uplink, up=True)
+        if description.underlay_vlan is not None:
+            # In the first namespace small numbers are taken by the card's own devices.
+            underlay = UPLINK_VLAN_INDEX + (1000 if self._is_simulated(name) else 0)
+            link = Link(f"uplink.{description.underlay_vlan}", underlay, mtu=description.underlay_mtu)
+            rtnl.add_vlan(link, uplink, description.underlay_vlan)
+        for address in host.addresses:
+            rtnl.add_address(underlay, address)
+        rtnl.commit()
+        rtnl.close()
 
     def _add_guest(self, rtnl: Rtnl, index: int, guest: Guest) -> None:
         # Down at first: up with IPv6 on, a representor would greet its guest with the host's own ND.
         representor = Link(guest.name, index, mtu=guest.mtu, up=False)
         eth0 = Link("eth0", GUEST_INDEX, guest.mac, guest.mtu)
         rtnl.add_veth(representor, eth0, self._namespaces[guest.name].fileno())
+        rtnl.commit()
+        self._namespaces[guest.host].sysctl(f"net/ipv6/conf/{guest.name}/disable_ipv6", 1)
+        rtnl.set_link(index, up=True)
+
+    def give_vfs_to_guests(self) -> None:
+        """VFs that were made anew are their guests' again; their representors keep the names the kernel gave them."""
+        host = str(self.description.simulated_nic)
+        for vf, guest in enumerate(self.description.guests_of(host)):
+            rtnl = self._rtnl(host)
+            rtnl.set_link(self.nic.vf(vf), mac=guest.mac, mtu=guest.mtu)
+            rtnl.move_link(self.nic.vf(vf), Link("eth0", GUEST_INDEX), self._namespaces[guest.name].fileno())
+            rtnl.set_link(self.nic.representor(vf), mtu=guest.mtu, up=True)
+            rtnl.commit()
+            rtnl.close()
+            self._configure_guest(guest)
+
+    def _add_guest_on_vf(self, rtnl: Rtnl, vf: int, guest: Guest) -> None:
+        """The representor gets the guest's name for the tests' sake alone: sepald finds it by the VF's number."""
+        index = self.nic.representor(vf)
+        rtnl.set_link(index, name=guest.name, mtu=guest.mtu)
+        rtnl.set_link(self.nic.vf(vf), mac=guest.mac, mtu=guest.mtu)
+        rtnl.move_link(self.nic.vf(vf), Link("eth0", GUEST_INDEX), self._namespaces[guest.name].fileno())
         rtnl.commit()
         self._namespaces[guest.host].sysctl(f"net/ipv6/conf/{guest.name}/disable_ipv6", 1)
         rtnl.set_link(index, up=True)
@@ -240,7 +323,8 @@ class Lab:
         tc on the way would be judged on them."""
         if not self.description.guest_offloads:
             for guest in self.description.guests:
-                self.ns(guest.name).tx_checksum_off("eth0")
+                if not self._is_simulated(guest.host):  # a VF offers none
+                    self.ns(guest.name).tx_checksum_off("eth0")
         if self.description.wan:
             self.ns("wan").tx_checksum_off("eth0")
 
@@ -311,6 +395,18 @@ for path in /proc/sys/net/ipv4/conf/*; do
 done
 exit 0
 """
+
+
+def _forget_connections() -> None:
+    subprocess.run(["conntrack", "-F"], capture_output=True, timeout=60)
+
+
+def _links() -> dict[str, int]:
+    rtnl = Rtnl()
+    try:
+        return rtnl.links()
+    finally:
+        rtnl.close()
 
 
 def _starttime(pid: int) -> str | None:

@@ -72,6 +72,19 @@ class Namespace:
         return Namespace(name)
 
     @staticmethod
+    def adopt(name: str) -> Namespace:
+        """A name for the namespace that this thread is in; Namespace.remove() takes the name away again."""
+        NETNS_DIR.mkdir(mode=0o755, exist_ok=True)
+        path = NETNS_DIR / name
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+        try:
+            _call("mount", b"/proc/thread-self/ns/net", str(path).encode(), b"none", MS_BIND, None)
+        except BaseException:
+            path.unlink()
+            raise
+        return Namespace(name)
+
+    @staticmethod
     def exists(name: str) -> bool:
         """As a namespace, not only as the file left by a run that died between creating and mounting."""
         try:

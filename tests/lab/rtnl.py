@@ -24,7 +24,7 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH = 20, 24, 28
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
-IFLA_NET_NS_FD = 28
+IFLA_NET_NS_FD, IFLA_NEW_IFINDEX = 28, 49
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 VETH_INFO_PEER = 1
 IFLA_VLAN_ID = 1
@@ -131,7 +131,8 @@ class Rtnl:
     def _add_link(self, link: Link, message: bytes) -> None:
         self._queue.append((f"link add {link.name}", RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, message))
 
-    def set_link(self, index: int, *, up: bool | None = None, mac: str | None = None, mtu: int | None = None) -> None:
+    def set_link(self, index: int, *, up: bool | None = None, mac: str | None = None, mtu: int | None = None,
+                 name: str | None = None, master: int | None = None) -> None:
         """Changes what is given of a device that is there."""
         flags, change = (IFF_UP if up else 0), (IFF_UP if up is not None else 0)
         message = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, flags, change)
@@ -139,7 +140,18 @@ class Rtnl:
             message += attribute(IFLA_ADDRESS, mac_bytes(mac))
         if mtu is not None:
             message += attribute(IFLA_MTU, struct.pack("=I", mtu))
+        if name is not None:
+            message += attribute(IFLA_IFNAME, text(name))
+        if master is not None:
+            message += attribute(IFLA_MASTER, struct.pack("=I", master))
         self._queue.append((f"link set {index}", RTM_NEWLINK, 0, message))
+
+    def move_link(self, index: int, link: Link, namespace: int) -> None:
+        """Into the namespace of that descriptor, where it has the link's name and index; it arrives down."""
+        message = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, IFF_UP)
+        message += attribute(IFLA_NET_NS_FD, struct.pack("=I", namespace)) + attribute(IFLA_IFNAME, text(link.name))
+        message += attribute(IFLA_NEW_IFINDEX, struct.pack("=i", link.index))
+        self._queue.append((f"link move {link.name}", RTM_NEWLINK, 0, message))
 
     def delete_link(self, index: int) -> None:
         message = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0)

@@ -4,6 +4,12 @@ per module and shared by its tests.
 A module that needs another lab than the standard one says so:
 
     LAB = {"underlay_vlan": 2}        # replaces top-level fields of tests/lab/standard.yaml
+
+A module of packet scenarios also runs with h1's guests on the simulated NIC (`-m eswitch`), under the same names and with
+the same expectations; what cannot be had there says so with its reason:
+
+    pytestmark = [both_ways, ...]     # the module; on_nic: on the NIC alone
+    @software_only("why")             # a test of it
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Lab, load
+from tests.vm import kernel_log
 from tests.vm.fixtures import agents, configs, counters, forge, reconfigure  # noqa: F401
 
 OUT = Path(os.environ.get("SEPAL_OUT", "build/out"))
@@ -49,12 +56,30 @@ class Progress:
             self._write(test=report.nodeid, result=report.outcome, seconds=report.duration)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of a module that runs both ways come twice, the second time marked eswitch."""
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    ways = []
+    if "both_ways" in marks:
+        ways.append(pytest.param(None, id="software"))
+    if "on_nic" in marks or ("both_ways" in marks and "software_only" not in marks):
+        ways.append(pytest.param("h1", id="nic", marks=pytest.mark.eswitch))
+    if ways and "lab" in metafunc.fixturenames:
+        metafunc.parametrize("lab", ways, indirect=True, scope="module")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The second boot after a guest that died runs what the first had not passed: SEPAL_RESUME is its progress."""
+    left_out = []
+    # Who does not ask for the simulated NIC gets each scenario once.
+    if "eswitch" not in config.option.markexpr:
+        left_out += [item for item in items if item.get_closest_marker("eswitch") and item.get_closest_marker("both_ways")]
+    # The second boot after a guest that died runs what the first had not passed: SEPAL_RESUME is its progress.
     if path := os.environ.get("SEPAL_RESUME"):
         passed = passed_tests(Path(path).read_text())
-        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in passed])
-        items[:] = [item for item in items if item.nodeid not in passed]
+        left_out += [item for item in items if item.nodeid in passed]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def passed_tests(progress: str) -> set[str]:
@@ -70,10 +95,22 @@ def passed_tests(progress: str) -> set[str]:
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest):
     """The module's lab, up, no daemon started."""
-    description = load(**getattr(request.module, "LAB", {}))
+    host = getattr(request, "param", None)
+    if host and not Path(os.environ.get("SEPAL_ESWITCH_SIM", "/none")).exists():
+        pytest.skip("no simulated eSwitch here: SEPAL_ESWITCH_SIM does not name a module")
+    description = load(simulated_nic=host, **getattr(request.module, "LAB", {}))
     with Lab(description, OUT / "logs" / request.module.__name__) as lab:
         request.module._lab_of_module = lab
         yield lab
+    if host:
+        assert kernel_log.complaints() == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_leaks():
+    """Of the simulated NIC, where the kernel looks for it; the last module to use it has unloaded it by then."""
+    yield
+    assert kernel_log.leaks() == ""
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -21,7 +21,7 @@ GATEWAY_MAC = "02:73:65:70:61:6c"
 def configs(lab, tmp_path_factory) -> dict[str, HostConfig]:
     """A copy of the example configuration for each hypervisor, for this module to edit."""
     directory = tmp_path_factory.mktemp("config")
-    return {host.name: HostConfig(directory, host.name) for host in lab.description.hosts}
+    return {host.name: HostConfig(directory, host.name, lab) for host in lab.description.hosts}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ class Change(HostConfig):
     """A host's configuration while a test has it: what it edits is put back at the end."""
 
     def __init__(self, config: HostConfig, agent: Any) -> None:
-        self.path = config.path
+        self.path, self.vfs = config.path, config.vfs
         self._agent = agent
 
     def reload(self) -> None:

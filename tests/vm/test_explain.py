@@ -6,7 +6,7 @@ import pytest
 
 from tests.lab.packets import IP, TCP, UDP, IPv6
 
-pytestmark = pytest.mark.usefixtures("agents")
+pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 KEY = ("chain", "prio", "handle")
 

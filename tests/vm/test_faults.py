@@ -8,7 +8,7 @@ import pytest
 from tests.vm import random_tenants, traffic
 from tests.vm.configs import HostConfig
 
-pytestmark = pytest.mark.usefixtures("agents")
+pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 MANY = [f"many{n}" for n in range(20)]
 

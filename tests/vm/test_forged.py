@@ -4,7 +4,7 @@ import pytest
 
 from tests.lab.packets import Dot1Q, Ether, ICMP, ICMPv6EchoRequest, IP, IPv6, UDP, VXLAN
 
-pytestmark = pytest.mark.usefixtures("agents")
+pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 GATEWAY = "02:73:65:70:61:6c"
 WEB = "02:00:00:00:01:01"

@@ -5,7 +5,7 @@ import pytest
 from tests.vm import traffic
 
 LAB = {"guest_offloads": True}
-pytestmark = pytest.mark.usefixtures("agents")
+pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 
 @pytest.mark.parametrize("client,server,address", [

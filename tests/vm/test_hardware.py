@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 from tests.lab.agent import Agent, program
 from tests.lab.namespace import Namespace
 from tests.lab.packets import IP, UDP, Ether
+from tests.vm import traffic
 from tests.vm.eswitch.card import Nic, load, run, unload
 
 pytestmark = pytest.mark.eswitch
@@ -123,35 +122,6 @@ def test_first_packets_of_every_kind_are_answered(rig, target):
     assert rig.ns("a").ping(target, count=3).received == 3
 
 
-class Stream:
-    """A TCP connection into which data is poured piece by piece; the other end reads and counts."""
-
-    def __init__(self, rig: Rig, server: str, address: str) -> None:
-        listener = rig.ns(server).socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.bind((address, 8000))
-        listener.listen(1)
-        listener.settimeout(10)
-        self._client = rig.ns("a").socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._client.settimeout(20)
-        self._client.connect((address, 8000))
-        self._server, _ = listener.accept()
-        self._server.settimeout(20)
-        listener.close()
-
-    def pour(self, size: int) -> None:
-        """Returns when all of it has arrived."""
-        sender = threading.Thread(target=self._client.sendall, args=(bytes(size),))
-        sender.start()
-        left = size
-        while left:
-            left -= len(self._server.recv(min(left, 65536)))
-        sender.join()
-
-    def close(self) -> None:
-        self._client.close()
-        self._server.close()
-
-
 def came_up(port: dict[str, int]) -> int:
     return sum(count for key, count in port.items() if key.startswith("miss_"))
 
@@ -159,7 +129,7 @@ def came_up(port: dict[str, int]) -> int:
 @pytest.mark.parametrize("server, address", [("b", "10.0.0.3"), ("peer", "10.0.0.2")])
 def test_an_established_connection_is_hardwares_alone(rig, server, address):
     """The representor stays silent for a thousand packets while hardware counts them."""
-    stream = Stream(rig, server, address)
+    stream = traffic.Connection(rig.ns("a"), rig.ns(server), address, 8000)
     stream.pour(100_000)
     time.sleep(1)  # the kernel hands the connection to the NIC from a work queue
     before = rig.nic.port(1)

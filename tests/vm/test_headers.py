@@ -5,7 +5,7 @@ import pytest
 from tests.lab.packets import Dot1Q, Ether, ICMP, IP, IPv6, TCP, UDP, VXLAN
 from tests.vm import traffic
 
-pytestmark = pytest.mark.usefixtures("agents")
+pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 GATEWAY_MAC = "02:73:65:70:61:6c"
 WAN_VLAN_MAC = "02:00:00:00:30:01"  # the router on the public VLAN

@@ -9,7 +9,7 @@ import pytest
 
 from tests.vm import traffic
 
-pytestmark = pytest.mark.usefixtures("agents")
+pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 LATE = {"name": "blue-late", "device": "blue-late", "mac": "02:00:00:00:01:09", "addresses": ["10.0.0.9"]}
 

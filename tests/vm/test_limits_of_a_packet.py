@@ -16,7 +16,7 @@ from tests.lab.packets import (
 )
 from tests.vm import traffic
 
-pytestmark = pytest.mark.usefixtures("agents")
+pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 
 @pytest.mark.parametrize("target", ["10.0.0.2", "fd00:100::2", "10.0.0.3", "198.18.0.1"])

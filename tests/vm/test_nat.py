@@ -7,7 +7,7 @@ import pytest
 from tests.lab.packets import IP, IPv6, TCP, UDP
 from tests.vm import traffic
 
-pytestmark = pytest.mark.usefixtures("agents")
+pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 PUBLIC = {4: "203.0.113.10", 6: "2001:db8:113::10"}
 INTERNET = {4: "198.18.0.1", 6: "2001:db8:18::1"}

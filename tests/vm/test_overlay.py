@@ -4,7 +4,7 @@ import pytest
 
 from tests.vm import traffic
 
-pytestmark = pytest.mark.usefixtures("agents")
+pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 ACROSS = [("blue-web", "10.0.0.2"), ("blue-web", "fd00:100::2"), ("green-web", "10.0.0.2"), ("green-web", "fd00:100::2"),
           ("blue-db", "10.0.0.3"), ("blue-db", "fd00:100::3")]

@@ -6,6 +6,8 @@ import pytest
 
 from tests.vm import traffic
 
+pytestmark = pytest.mark.both_ways
+
 
 @contextmanager
 def extra_addresses(lab, guest, addresses):

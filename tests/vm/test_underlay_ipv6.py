@@ -5,13 +5,15 @@ import pytest
 from tests.vm.configs import HostConfig
 from tests.vm.underlay import *  # noqa: F401,F403
 
+pytestmark = pytest.mark.both_ways
+
 
 @pytest.fixture(scope="module")
 def configs(lab, tmp_path_factory):
     directory = tmp_path_factory.mktemp("config")
     made = {}
     for host, own, other in (("h1", 1, 2), ("h2", 2, 1)):
-        config = made[host] = HostConfig(directory, host)
+        config = made[host] = HostConfig(directory, host, lab)
         config.edit("host", underlay={"device": "uplink", "address": f"2001:db8:2::{own}", "mtu": 1600})
         for tenant in ("blue", "green"):
             routes = config.read(tenant)["routes"]

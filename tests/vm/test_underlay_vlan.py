@@ -6,6 +6,7 @@ from tests.vm.configs import HostConfig
 from tests.vm.underlay import *  # noqa: F401,F403
 
 LAB = {"underlay_vlan": 2}
+pytestmark = pytest.mark.both_ways
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +14,7 @@ def configs(lab, tmp_path_factory):
     directory = tmp_path_factory.mktemp("config")
     made = {}
     for host, own in (("h1", 1), ("h2", 2)):
-        made[host] = HostConfig(directory, host)
+        made[host] = HostConfig(directory, host, lab)
         made[host].edit("host", underlay={"device": "uplink", "address": f"192.0.2.{own}", "vlan": 2, "mtu": 1600})
     return made
 

@@ -5,7 +5,7 @@ import pytest
 from tests.lab.packets import ARP, Dot1Q, Ether, ICMP, IP
 from tests.vm import traffic
 
-pytestmark = pytest.mark.usefixtures("agents")
+pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 WAN_VLAN_MAC = "02:00:00:00:40:01"  # the gateway of the tenant VLAN
 

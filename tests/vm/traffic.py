@@ -89,6 +89,39 @@ def tcp_refused(client: Any, address: str, port: int, timeout: float = 3.0) -> b
     return False
 
 
+class Connection:
+    """A TCP connection into which data is poured piece by piece; the server reads and counts."""
+
+    def __init__(self, client: Any, server: Any, address: str, port: int) -> None:
+        family = family_of(address)
+        with server.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address, port))
+            listener.listen(1)
+            listener.settimeout(10)
+            self._client = client.socket(family, socket.SOCK_STREAM)
+            self._client.settimeout(30)
+            self._client.connect((address, port))
+            self._server, _ = listener.accept()
+        self._server.settimeout(30)
+
+    def pour(self, size: int) -> None:
+        """Returns when all of it has arrived."""
+        sender = threading.Thread(target=self._client.sendall, args=(bytes(size),))
+        sender.start()
+        left = size
+        while left:
+            data = self._server.recv(min(left, 65536))
+            if not data:
+                raise ConnectionError(f"the connection ended with {left} bytes to come")
+            left -= len(data)
+        sender.join()
+
+    def close(self) -> None:
+        self._client.close()
+        self._server.close()
+
+
 @dataclass
 class Exchange:
     sent: int

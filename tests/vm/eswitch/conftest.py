@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.eswitch.card import Nic, load, run, unload
+from tests.vm import kernel_log
+from tests.vm.eswitch.card import Nic, load, unload
 
 VFS = 3
-# A fault of the module shows first here.
-COMPLAINTS = ("WARNING:", "BUG:", "refcount_t:", "unregister_netdevice: waiting", "possible recursive locking",
-              "inconsistent lock state", "suspicious RCU usage", "KASAN", "INFO: possible circular")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,10 +19,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.eswitch)
-
-
-def kernel_complaints() -> list[str]:
-    return [line for line in run("dmesg").stdout.splitlines() if any(c in line for c in COMPLAINTS)]
 
 
 def need_module() -> None:
@@ -42,7 +36,7 @@ def bare() -> Iterator[Nic]:
     nic.close()
     unload()
     assert not Path("/sys/kernel/debug/esim").exists()
-    assert not kernel_complaints()
+    assert kernel_log.complaints() == []
 
 
 class World:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm import kernel_log
 from tests.vm.eswitch.card import DEBUG, Nic, load, run, unload
-from tests.vm.eswitch.conftest import kernel_complaints, need_module
+from tests.vm.eswitch.conftest import need_module
 
 
 @pytest.mark.parametrize("cards,pfs", [(2, 1), (1, 2)])
@@ -35,7 +36,7 @@ def test_several_ports_load_and_unload_with_rules_in_place(cards: int, pfs: int)
         assert "in_hw" not in run("tc", "filter", "show", "dev", "esim-vx", "ingress").stdout
     finally:
         run("ip", "link", "del", "esim-vx")
-    assert not (DEBUG / "esim").exists() and not kernel_complaints()
+    assert not (DEBUG / "esim").exists() and kernel_log.complaints() == []
 
 
 def test_a_card_that_is_pulled_and_put_back_is_new() -> None:
@@ -56,7 +57,7 @@ def test_a_card_that_is_pulled_and_put_back_is_new() -> None:
         assert set(nic.by_port_name()) == {"p0", "pf0vf0", "pf0vf1"}
     finally:
         unload()
-    assert not kernel_complaints()
+    assert kernel_log.complaints() == []
 
 
 def test_on_a_kernel_that_restores_nothing_it_refuses_what_the_driver_would() -> None:
