@@ -36,6 +36,9 @@
 #define ESIM_KERNEL_TC (ESIM_SKB_EXT || !ESIM_SINCE(6, 3))
 #define ESIM_KERNEL_CT ESIM_SKB_EXT
 
+/* What may follow a meter: since 6.2 of both colours pipe, ok, jump or drop, before only pipe and drop, in this order. */
+#define ESIM_POLICE_BRANCHES ESIM_SINCE(6, 2)
+
 /* mlx5 takes several ct actions in a rule since 6.4 and keeps a connection in one of its two tables since 6.11. */
 #define ESIM_MULTI_CT	  ESIM_SINCE(6, 4)
 #define ESIM_CT_ONE_TABLE ESIM_SINCE(6, 11)

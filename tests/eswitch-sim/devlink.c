@@ -220,7 +220,7 @@ int esim_hw_addr_set(struct devlink_port *dl_port, const u8 *addr, int len, stru
 	if (esim_is_uplink(port) || len != ETH_ALEN)
 		return -EOPNOTSUPP;
 	if (is_multicast_ether_addr(addr))
-		return ESIM_REFUSE(extack, EINVAL, "Invalid address: multicast");
+		return -EINVAL;
 	err = esim_fault(port->pf, ESIM_OP_HW_ADDR);
 	if (!err)
 		ether_addr_copy(port->hw_addr, addr); /* the VF's driver reads it when it binds next */

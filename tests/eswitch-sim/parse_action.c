@@ -178,14 +178,22 @@ static int parse_ct(struct esim_parse *p, struct said *said, const struct flow_a
 	return 0;
 }
 
-static int parse_police(struct esim_parse *p, struct said *said, const struct flow_action_entry *entry)
+static int check_police(struct esim_parse *p, const struct flow_action_entry *entry)
 {
 	const enum flow_action_id conform = entry->police.notexceed.act_id, exceed = entry->police.exceed.act_id;
-	struct esim_meter *meter;
-	struct esim_action *act;
 
-	if (!p->pf->caps.flow_meter)
-		return -EOPNOTSUPP;
+	if (!ESIM_POLICE_BRANCHES) {
+		if (conform != FLOW_ACTION_PIPE && conform != FLOW_ACTION_ACCEPT)
+			return ESIM_REFUSE(p->extack, EOPNOTSUPP,
+					   "Offload not supported when conform action is not pipe or ok");
+		if (exceed != FLOW_ACTION_DROP)
+			return ESIM_REFUSE(p->extack, EOPNOTSUPP,
+					   "Offload not supported when exceed action is not drop");
+		if (conform == FLOW_ACTION_ACCEPT && !flow_action_is_last_entry(&p->flow->action, entry))
+			return ESIM_REFUSE(p->extack, EOPNOTSUPP,
+					   "Offload not supported when conform action is ok, but action is not last");
+		return 0;
+	}
 	/* "jump" is a NIC's, but not ours. */
 	if ((conform != FLOW_ACTION_PIPE && conform != FLOW_ACTION_ACCEPT && conform != FLOW_ACTION_DROP) ||
 	    (exceed != FLOW_ACTION_PIPE && exceed != FLOW_ACTION_ACCEPT && exceed != FLOW_ACTION_DROP))
@@ -193,12 +201,26 @@ static int parse_police(struct esim_parse *p, struct said *said, const struct fl
 				   "Offload not supported when conform-exceed action is not pipe, ok, jump or drop");
 	if (conform == FLOW_ACTION_DROP)
 		return ESIM_REFUSE(p->extack, EOPNOTSUPP, "not simulated: police that drops what conforms");
+	return 0;
+}
+
+static int parse_police(struct esim_parse *p, struct said *said, const struct flow_action_entry *entry)
+{
+	struct esim_meter *meter;
+	struct esim_action *act;
+	int err;
+
+	if (!p->pf->caps.flow_meter)
+		return -EOPNOTSUPP;
+	err = check_police(p, entry);
+	if (err)
+		return err;
 	meter = esim_meter_get(p->pf, entry, p->extack);
 	if (IS_ERR(meter))
 		return PTR_ERR(meter);
 	act = add(p, ESIM_ACT_METER);
 	act->police.meter = meter;
-	act->police.exceed_passes = exceed != FLOW_ACTION_DROP;
+	act->police.exceed_passes = entry->police.exceed.act_id != FLOW_ACTION_DROP;
 	said->meters++;
 	said->modify++;
 	said->edited = false;
