@@ -1,6 +1,7 @@
 """The ratios of docs/performance.md: `./dev bench`, inside the bed.
 
     python3 -m tests.bench [--rounds N] [--only fill,restart,port,loss,memory] [--quick]
+    python3 -m tests.bench --nic [--rounds N] [--quick]
 
 Prints a table and leaves it as $SEPAL_OUT/bench.json, from which tests/bench/record.py writes the document.
 """
@@ -25,6 +26,7 @@ def main() -> int:
     parser.add_argument("--only", default="fill,restart,port,loss,memory", help="rows to measure, comma between")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rules: to try the benchmark itself")
     parser.add_argument("--threads", default="1,2", help="numbers of writers (1,2)")
+    parser.add_argument("--nic", action="store_true", help="the rows of the simulated NIC, on the kernel it needs (./dev boots it)")
     parser.add_argument("--write", action="store_true", help="put the rows into docs/performance.md (./dev does it)")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -35,7 +37,7 @@ def main() -> int:
     small, large = World(Shape(), scale // 10 or 1), World(Shape(), scale)
     if options.quick:
         small = World(Shape(ports=2, routes4=40, routes6=4), 1)
-    wanted = options.only.split(",")
+    wanted = ["nic"] if options.nic else options.only.split(",")
     rows: list[Row] = []
     for name in wanted:
         rows += measure(name, small, large, options)
@@ -64,6 +66,9 @@ def measure(name: str, small: World, large: World, options: argparse.Namespace) 
         from .row_memory import rows_memory
         nothing = World(Shape(ports=0, routes4=0, routes6=0), 0)
         return rows_memory([nothing, small, large], min(3, options.rounds))
+    if name == "nic":
+        from .row_nic import rows_nic
+        return rows_nic(options.rounds, options.quick)
     sys.exit(f"bench: no rows called {name}")
 
 

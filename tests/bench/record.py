@@ -1,4 +1,5 @@
-"""bench.json → the table in docs/performance.md, between its two markers."""
+"""bench.json → its table in docs/performance.md, between two markers: one pair for the rows of `./dev bench`, one for those
+of `./dev bench --nic`."""
 
 from __future__ import annotations
 
@@ -8,20 +9,23 @@ import sys
 from pathlib import Path
 
 DOCUMENT = Path(__file__).parents[2] / "docs/performance.md"
-BEGIN, END = "<!-- bench: rows -->", "<!-- bench: end -->"
+MARKERS = {False: ("<!-- bench: rows -->", "<!-- bench: end -->"), True: ("<!-- bench nic: rows -->", "<!-- bench nic: end -->")}
 
 
 def main(source: str) -> None:
     bench = json.loads(Path(source).read_text())
-    lines = [BEGIN, f"{datetime.date.today():%Y-%m-%d} · `{bench['command']}` · {bench['machine']} · {bench['rounds']} rounds",
+    begin, end = MARKERS["--nic" in bench["command"].split()]
+    lines = [begin, f"{datetime.date.today():%Y-%m-%d} · `{bench['command']}` · {bench['machine']} · {bench['rounds']} rounds",
              "",
              "| what | measured | goal | | in detail |", "|---|---|---|---|---|"]
     for row in bench["rows"]:
         verdict = {True: "holds", False: "**missed**", None: ""}[row["holds"]]
         lines.append(f"| {row['name']} | {row['result']} | {row['goal']} | {verdict} | {row['detail']} |")
-    head, _, rest = DOCUMENT.read_text().partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    DOCUMENT.write_text(head + "\n".join([*lines, END]) + tail)
+    head, _, rest = DOCUMENT.read_text().partition(begin)
+    _, found, tail = rest.partition(end)
+    if not found:
+        sys.exit(f"{DOCUMENT} has no lines {begin} and {end}")
+    DOCUMENT.write_text(head + "\n".join([*lines, end]) + tail)
 
 
 if __name__ == "__main__":
