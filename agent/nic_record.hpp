@@ -24,7 +24,6 @@ struct NicRecord {
   std::optional<bool> uplink_offload;
   std::map<uint16_t, std::string> drivers;  // of our VFs that there were; "": none
   std::map<uint16_t, MacAddr> macs;         // of our VFs, where the NIC told
-  bool ready = false;                       // bring-up was once complete
   bool operator==(const NicRecord&) const = default;
 };
 

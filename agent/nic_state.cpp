@@ -51,7 +51,6 @@ NicWanted wanted_nic(const config::Config& config, const NicState& now, const Ni
       if (port.vf && nic.owns(*port.vf)) wanted.macs.emplace(*port.vf, port.mac);
   if (is_slow_steering(now)) wanted.params.emplace(kSteeringParam, std::string("smfs"));
   wanted.params.emplace(kMetadataParam, true);
-  wanted.fell_back = record != nullptr && record->ready && !now.switchdev();
   return wanted;
 }
 
