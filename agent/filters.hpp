@@ -36,9 +36,6 @@ enum class Write : uint8_t { add, replace };
 // `shared`: where the objects are that the rule refers to; null: it refers to none.
 Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule& rule, const tc::Cookie& cookie,
                           SlowPath& slow_path, const SharedActions* shared = nullptr);
-// A rule for hardware alone (`hardware_only`), or as ever; it shares nothing.
-Result<void> append_trial(netlink::Bytes& requests, const tc::Rule& rule, const tc::Cookie& cookie, bool hardware_only,
-                          SlowPath& slow_path);
 Result<void> append_removal(netlink::Bytes& requests, const tc::RuleId& id);
 
 // "veth0 chain 0x2000064 prio 1 handle 0x5 flower"

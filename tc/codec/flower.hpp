@@ -21,7 +21,6 @@ struct EncodeContext {
   // such actions.
   std::function<std::span<const uint8_t>(const Action&, bool skip_hw)> shared;
   bool verbose = false;  // ask the driver for its reasons (TCA_CLS_FLAGS_VERBOSE)
-  bool skip_sw = false;  // for hardware alone: the kernel refuses the rule when the NIC does, with the NIC's reasons
   bool echo = false;     // ask for the installed filter back; costs 1.6 times
 };
 
