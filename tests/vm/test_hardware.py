@@ -137,7 +137,8 @@ def test_an_established_connection_is_hardwares_alone(rig, server, address):
     after = rig.nic.port(1)
     stream.close()
     assert after["hw_in"] - before["hw_in"] > 1000
-    assert came_up(after) == came_up(before)
+    # What is not the connection's may come up meanwhile: a guest asks for its neighbour again, or for a router.
+    assert came_up(after) - came_up(before) <= 2
     assert after["slow_tx"] == before["slow_tx"]
 
 
