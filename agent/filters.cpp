@@ -55,8 +55,9 @@ Result<std::optional<Filter>> get_filter(netlink::Transport& route, const tc::Ru
   return std::optional<Filter>(std::move(filters.front()));
 }
 
-Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule& rule, const tc::Cookie& cookie,
-                          SlowPath& slow_path) {
+namespace {
+
+tc::EncodeContext context_for(const tc::Rule& rule, SlowPath& slow_path) {
   tc::EncodeContext context;
   context.program_fd = [&slow_path](const tc::Bpf& action) {
     const auto fd = slow_path.program_fd(action);
@@ -64,8 +65,22 @@ Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule&
   };
   // The driver tells why it will not take a rule only when asked; a rule it never sees needs no reasons.
   context.verbose = !rule.spec.skip_hw;
+  return context;
+}
+
+}  // namespace
+
+Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule& rule, const tc::Cookie& cookie,
+                          SlowPath& slow_path) {
   return tc::encode_add(requests, rule, cookie, write == Write::add ? tc::AddMode::create : tc::AddMode::replace,
-                        context);
+                        context_for(rule, slow_path));
+}
+
+Result<void> append_trial(netlink::Bytes& requests, const tc::Rule& rule, const tc::Cookie& cookie, bool hardware_only,
+                          SlowPath& slow_path) {
+  tc::EncodeContext context = context_for(rule, slow_path);
+  context.skip_sw = hardware_only;
+  return tc::encode_add(requests, rule, cookie, tc::AddMode::create, context);
 }
 
 Result<void> append_removal(netlink::Bytes& requests, const tc::RuleId& id) { return tc::encode_delete(requests, id); }

@@ -34,6 +34,9 @@ Result<std::optional<Filter>> get_filter(netlink::Transport& route, const tc::Ru
 enum class Write : uint8_t { add, replace };
 Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule& rule, const tc::Cookie& cookie,
                           SlowPath& slow_path);
+// A rule for hardware alone (`hardware_only`), or as ever.
+Result<void> append_trial(netlink::Bytes& requests, const tc::Rule& rule, const tc::Cookie& cookie, bool hardware_only,
+                          SlowPath& slow_path);
 Result<void> append_removal(netlink::Bytes& requests, const tc::RuleId& id);
 
 // "veth0 chain 0x2000064 prio 1 handle 0x5 flower"
