@@ -26,6 +26,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kLinksSettle{100};
 // Looks cost at most one part in this of one CPU.
 constexpr int kLookShare = 50;
+// Looks that events ask for may cost more, for they are what brings a change into force; but a route that never rests
+// must not keep the daemon busy.
+constexpr int kLinkLookShare = 10;
 // A public gateway that was asked for answers within a second, or not at all.
 constexpr std::chrono::seconds kGatewayPatience{2};
 constexpr std::chrono::hours kFar{24};
@@ -78,6 +81,7 @@ bool Daemon::read_config() {
   auto read = config::read_directory(settings_.config_directory);
   if (read) {
     config_ = std::move(*read);
+    vteps_ = remote_vteps(*config_);
     faults_.clear();
     return true;
   }
@@ -89,7 +93,16 @@ bool Daemon::read_config() {
 }
 
 void Daemon::links_changed() {
-  if (!links_due_) links_due_ = Clock::now() + kLinksSettle;
+  if (!links_due_) links_due_ = std::max(Clock::now() + kLinksSettle, links_not_before_);
+}
+
+void Daemon::routes_changed(const netlink::RouteChanges& changes) {
+  std::set<IpAddr> concerned;
+  for (const IpAddr& vtep : vteps_)
+    if (changes.concern(vtep)) concerned.insert(vtep);
+  if (concerned.empty()) return;
+  if (passing_) unsure_.merge(concerned);
+  links_changed();
 }
 
 Clock::time_point Daemon::next_deadline() const {
@@ -117,6 +130,7 @@ void Daemon::act() {
   } else if (links_due_ && *links_due_ <= now) {
     links_due_.reset();
     const auto changed = reconciler_.devices_changed(*config_);
+    links_not_before_ = Clock::now() + (Clock::now() - now) * kLinkLookShare;
     if (!changed || *changed) pass(Cause::links);
   } else if (retry && *retry <= now) {
     pass(Cause::retry);
@@ -129,7 +143,14 @@ bool Daemon::pass(Cause cause) {
   const milliseconds before = cpu_time();
   const Progress progress = [this] { return this->progress(); };
   const bool whole = cause == Cause::start || cause == Cause::reload;
+  events_.poll();  // what happened before the look is in it
+  passing_ = true;
   auto report = whole ? reconciler_.apply(*config_, progress) : reconciler_.look_again(*config_, progress);
+  events_.poll();
+  passing_ = false;
+  // Which of the two ways a NIC found when a rule was installed nobody knows.
+  if (!report || report->outcome.writes() > 0) reconciler_.distrust_ways(unsure_);
+  unsure_.clear();
   ::malloc_trim(0);  // rules are compiled, written and let go: give their memory back
   const milliseconds cost = cpu_time() - before;
   if (!report) {

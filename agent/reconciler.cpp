@@ -30,6 +30,7 @@ SavedState served_by(const config::Config& config, const tc::RuleSet& rules, con
                      SavedState before) {
   SavedState state;
   state.gateways = std::move(before.gateways);
+  state.ways = std::move(before.ways);
   for (const config::Tenant& tenant : config.tenants) {
     const auto zone = rules.zones.find(tenant.vni);
     if (zone == rules.zones.end()) continue;
@@ -100,8 +101,10 @@ Result<bool> Reconciler::devices_changed(const config::Config& config) {
   const SavedState saved = load_state(paths_.state);
   auto world = look(kernel_, {&config, paths_.instance, &saved, false, false});
   if (!world) return Unexpected(world.error());
-  return !(left_->facts == left_by(world->facts, {}).facts);
+  return !distrusted_.empty() || !(left_->facts == left_by(world->facts, {}).facts);
 }
+
+void Reconciler::distrust_ways(const std::set<IpAddr>& vteps) { distrusted_.insert(vteps.begin(), vteps.end()); }
 
 std::optional<Clock::time_point> Reconciler::next_retry() const {
   std::optional<Clock::time_point> next;
@@ -154,7 +157,8 @@ Result<PassReport> Reconciler::pass(const config::Config& config, const Progress
 Result<World> Reconciler::prepare_world(const config::Config& config, std::vector<std::string>& made) {
   using netlink::VxlanState;
   const SavedState saved = load_state(paths_.state);
-  const LookInput input{&config, paths_.instance, &saved, true};
+  LookInput input{&config, paths_.instance, &saved, true};
+  input.distrusted = &distrusted_;
   auto world = look(kernel_, input);
   if (!world) return world;
   const netlink::VxlanWanted wanted = vxlan_wanted(config.host, paths_.instance);
@@ -180,6 +184,21 @@ Result<World> Reconciler::prepare_world(const config::Config& config, std::vecto
   return look(kernel_, input);
 }
 
+// Before any rule is written: were it after, a crash in between would leave rules that stand for a way nobody
+// remembers.
+void Reconciler::remember_ways(const World& world, PassReport& report) {
+  SavedState state = load_state(paths_.state);
+  report.changes = describe_changes(state.ways, world.ways);
+  if (state.ways != world.saved_ways) {
+    state.ways = world.saved_ways;
+    if (auto saved = save_state(paths_.state, state); !saved) {
+      report.problems.push_back(saved.error().message());
+      return;
+    }
+  }
+  distrusted_.clear();
+}
+
 Result<PassReport> Reconciler::change(const config::Config& config, const Progress& progress, World world) {
   const tc::RuleSet rules = tc::compile(config, world.facts);
   const std::vector<tc::Step> steps = tc::diff(rules.rules, world.observed);
@@ -199,6 +218,7 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   input.remembered = [this](const tc::CompiledRule& rule) { return remembered(rule); };
   input.progress = progress;
   report.problems = world.problems;
+  remember_ways(world, report);
   if (world.has_slow_path) {
     if (auto pinned = kernel_.slow_path.pin(); !pinned) report.problems.push_back(pinned.error().message());
     if (auto put = kernel_.slow_path.put_entries(rules.neighbours, rules.slices); !put)

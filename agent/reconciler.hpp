@@ -57,6 +57,10 @@ class Reconciler {
   // Whether devices are others than the last pass saw, without reading any filter: true also when that is not known.
   Result<bool> devices_changed(const config::Config& config);
 
+  // The ways under the tunnel to these VTEPs changed while a pass wrote rules, so nobody knows which one the NIC found:
+  // the next pass has it look again. Cheap when it was for nothing.
+  void distrust_ways(const std::set<IpAddr>& vteps);
+
   using Troubles = std::map<std::pair<tc::RuleId, uint64_t>, Trouble>;
   [[nodiscard]] const Troubles& troubles() const { return troubles_; }
   // When the earliest refused rule is due; nullopt: none is.
@@ -77,6 +81,7 @@ class Reconciler {
 
   Result<PassReport> pass(const config::Config& config, const Progress& progress, bool may_be_quiet);
   Result<PassReport> change(const config::Config& config, const Progress& progress, World world);
+  void remember_ways(const World& world, PassReport& report);
   Result<World> prepare_world(const config::Config& config, std::vector<std::string>& made);
   Result<std::map<IfIndex, Error>> attach_devices(const tc::RuleSet& rules, const World& world, PassReport& report);
   void release_devices(const tc::RuleSet& rules, const World& world, PassReport& report);
@@ -89,6 +94,7 @@ class Reconciler {
   std::function<Clock::time_point()> now_;
   Troubles troubles_;
   std::optional<Left> left_;
+  std::set<IpAddr> distrusted_;
 };
 
 // What a pass would do, without doing it: for `plan`, and the first half of a pass.

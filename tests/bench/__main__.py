@@ -1,6 +1,6 @@
 """The ratios of docs/performance.md: `./dev bench`, inside the bed.
 
-    python3 -m tests.bench [--rounds N] [--only fill,restart,port,loss,memory] [--quick]
+    python3 -m tests.bench [--rounds N] [--only fill,restart,port,loss,memory,nexthop] [--quick]
 
 Prints a table and leaves it as $SEPAL_OUT/bench.json, from which tests/bench/record.py writes the document.
 """
@@ -22,7 +22,7 @@ from .world import Shape, World
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description="measures the rows of docs/performance.md")
     parser.add_argument("--rounds", type=int, default=5, help="of every comparison (5)")
-    parser.add_argument("--only", default="fill,restart,port,loss,memory", help="rows to measure, comma between")
+    parser.add_argument("--only", default="fill,restart,port,loss,memory,nexthop", help="rows to measure, comma between")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rules: to try the benchmark itself")
     parser.add_argument("--threads", default="1,2", help="numbers of writers (1,2)")
     parser.add_argument("--share", action="store_true", help="fill: what shared actions would gain, too")
@@ -65,6 +65,9 @@ def measure(name: str, small: World, large: World, options: argparse.Namespace) 
         from .row_memory import rows_memory
         nothing = World(Shape(ports=0, routes4=0, routes6=0), 0)
         return rows_memory([nothing, small, large], min(3, options.rounds))
+    if name == "nexthop":
+        from .row_nexthop import rows_nexthop
+        return rows_nexthop(options.rounds, 100 if options.quick else 1000)
     sys.exit(f"bench: no rows called {name}")
 
 
