@@ -1,4 +1,4 @@
-// Where an instance keeps its few files: the writer's lock, the control socket, the small state file. Nothing here
+// Where an instance keeps its few files: the writer's lock, the control socket, two small files of state. Nothing here
 // opens them. Everything lives under /run, because everything these files speak of ends with the running kernel, too.
 #pragma once
 
@@ -19,6 +19,7 @@ struct Paths {
   std::string lock;    // DIRECTORY/INSTANCE.lock
   std::string socket;  // DIRECTORY/INSTANCE.sock
   std::string state;   // DIRECTORY/INSTANCE.state
+  std::string hardware;  // DIRECTORY/INSTANCE.hardware: what the NIC refused
 
   // Refuses names that are no plain file name: letters, digits, '-', '_', at most 63 characters, a letter or digit
   // first.

@@ -19,6 +19,8 @@ constexpr std::chrono::seconds kBackOffMin{1};
 constexpr std::chrono::seconds kBackOffMax{60};
 // How often a pass begins anew because devices left or the connection broke while it wrote.
 constexpr unsigned kRoundsMax = 3;
+// How often it goes on because something moved in or out of hardware: in takes two, out one for each cause met.
+constexpr unsigned kMovesMax = 32;
 
 std::set<IfIndex> devices_of(const tc::RuleSet& rules) {
   std::set<IfIndex> devices;
@@ -85,7 +87,8 @@ uint64_t digest_of(const tc::RuleId& id, const tc::Cookie& cookie) {
 
 }  // namespace
 
-Reconciler::Reconciler(Kernel kernel, Paths paths) : kernel_(kernel), paths_(std::move(paths)), now_(Clock::now) {}
+Reconciler::Reconciler(Kernel kernel, Paths paths)
+    : kernel_(kernel), paths_(std::move(paths)), now_(Clock::now), demotions_(paths_.hardware) {}
 
 Result<PassReport> Reconciler::apply(const config::Config& config, const Progress& progress) {
   return pass(config, progress, false);
@@ -100,11 +103,12 @@ Result<bool> Reconciler::devices_changed(const config::Config& config) {
   const SavedState saved = load_state(paths_.state);
   auto world = look(kernel_, {&config, paths_.instance, &saved, false, false});
   if (!world) return Unexpected(world.error());
+  world->facts.demoted = left_->facts.demoted;
   return !(left_->facts == left_by(world->facts, {}).facts);
 }
 
 std::optional<Clock::time_point> Reconciler::next_retry() const {
-  std::optional<Clock::time_point> next;
+  std::optional<Clock::time_point> next = demotions_.next_try();
   for (const auto& [key, trouble] : troubles_)
     if (!trouble.refusal.held && (!next || trouble.next_try < *next)) next = trouble.next_try;
   return next;
@@ -112,6 +116,7 @@ std::optional<Clock::time_point> Reconciler::next_retry() const {
 
 void Reconciler::forget_back_off() {
   for (auto& [key, trouble] : troubles_) trouble.next_try = {};
+  demotions_.forget_back_off();
 }
 
 const Refusal* Reconciler::remembered(const tc::CompiledRule& rule) const {
@@ -122,13 +127,17 @@ const Refusal* Reconciler::remembered(const tc::CompiledRule& rule) const {
 
 Result<PassReport> Reconciler::pass(const config::Config& config, const Progress& progress, bool may_be_quiet) {
   PassReport total;
+  unsigned moves = 0;
+  demotions_.begin_pass();
   for (unsigned round = 1;; ++round) {
     auto world = prepare_world(config, total.made);
     if (!world && world.error().code == Errc::resync && round < kRoundsMax) continue;
     if (!world) return Unexpected(world.error());
+    demotions_.enter(*world, config);
     const Left now = left_by(world->facts, world->observed);
     const auto retry = next_retry();
-    if (may_be_quiet && total.made.empty() && (!retry || *retry > now_()) && left_ == now) {
+    if (may_be_quiet && total.made.empty() && (!retry || *retry > now_()) && left_ == now &&
+        !demotions_.has_work(*world)) {
       total.quiet = true;
       total.gateway_unknown = world->gateway_unknown;
       return total;
@@ -146,7 +155,10 @@ Result<PassReport> Reconciler::pass(const config::Config& config, const Progress
     report->outcome.removed += total.outcome.removed;
     report->connections_ended += total.connections_ended;
     report->changes.insert(report->changes.begin(), total.changes.begin(), total.changes.end());
-    if (!report->outcome.devices_left || report->outcome.stopped || round == kRoundsMax) return report;
+    report->moves.insert(report->moves.begin(), total.moves.begin(), total.moves.end());
+    const bool moving = report->unsettled && ++moves <= kMovesMax;
+    if (moving) --round;  // these have a bound of their own
+    if ((!report->outcome.devices_left && !moving) || report->outcome.stopped || round == kRoundsMax) return report;
     total = std::move(*report);
   }
 }
@@ -181,8 +193,12 @@ Result<World> Reconciler::prepare_world(const config::Config& config, std::vecto
 }
 
 Result<PassReport> Reconciler::change(const config::Config& config, const Progress& progress, World world) {
-  const tc::RuleSet rules = tc::compile(config, world.facts);
-  const std::vector<tc::Step> steps = tc::diff(rules.rules, world.observed);
+  tc::RuleSet rules = tc::compile(config, world.facts);
+  auto reconsidered = demotions_.reconsider(kernel_, config, rules, world);
+  if (!reconsidered) return Unexpected(reconsidered.error());
+  if (*reconsidered) rules = tc::compile(config, world.facts);
+  std::vector<tc::Step> steps = tc::diff(rules.rules, world.observed);
+  demotions_.add_tries(steps, rules, world);
   PassReport report;
   report.rules = rules.rules.size();
   report.foreign = world.foreign.size();
@@ -215,6 +231,11 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
       report.changes.push_back(to_line(names, change));
   remember(rules, world, config, report);
   if (report.outcome.stopped) return report;
+  auto unsettled = demotions_.settle(kernel_, config, rules, world, steps);
+  if (!unsettled) return Unexpected(unsettled.error());
+  report.unsettled = *unsettled;
+  report.moves = demotions_.take_moves();
+  report.software = demotions_.list(config, world);
 
   if (report.outcome.not_removed.empty() && world.has_slow_path) {
     if (auto dropped = kernel_.slow_path.drop_stale(rules.neighbours, rules.slices); !dropped)
@@ -336,6 +357,7 @@ Result<Difference> find_difference(Kernel& kernel, const config::Config& config,
     return fail(Errc::conflict, "vxlan device " + config.host.vxlan.device + ": " + found.vxlan.remark);
   if (found.vxlan.state != VxlanState::ours)
     difference.to_make.push_back(made_vxlan_text(found.vxlan, config.host.vxlan.device));
+  Demotions(paths.hardware).enter(found, config);
   difference.wanted = tc::compile(config, found.facts);
   difference.steps = tc::diff(difference.wanted.rules, found.observed);
   for (IfIndex device : devices_of(difference.wanted)) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/net_types.hpp"
@@ -30,5 +31,8 @@ struct SavedState {
 SavedState load_state(const std::string& path);
 // Atomic: a new file is renamed over the old one.
 Result<void> save_state(const std::string& path, const SavedState& state);
+
+// Writes a new file beside `path` and renames it over the old one.
+Result<void> replace_file(const std::string& path, std::string_view text);
 
 }  // namespace sepal::agent

@@ -64,6 +64,7 @@ class ParallelTransport : public Transport {
   Result<void> get(Bytes request, const MessageSink& sink) override {
     return members_.front()->get(std::move(request), sink);
   }
+  Result<std::string> remark(Bytes request) override { return members_.front()->remark(std::move(request)); }
   [[nodiscard]] uint64_t writes() const override {
     uint64_t sum = 0;
     for (const auto& member : members_) sum += member->writes();

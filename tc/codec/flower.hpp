@@ -18,6 +18,7 @@ struct EncodeContext {
   // Borrowed descriptor of the loaded program of that name and tag; negative: not loaded. Needed by rules with act_bpf.
   std::function<int(const Bpf&)> program_fd;
   bool verbose = false;  // ask the driver for its reasons (TCA_CLS_FLAGS_VERBOSE)
+  bool skip_sw = false;  // in hardware or not at all
   bool echo = false;     // ask for the installed filter back; costs 1.6 times
 };
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -96,8 +97,7 @@ struct Tag {
 class Block {
  public:
   // `software_only`: nothing of this block may be in hardware.
-  Block(BlockKind kind, IfIndex device, const Plan& plan, RuleSet& out, bool software_only = false)
-      : kind_(kind), device_(device), plan_(plan), out_(out), software_only_(software_only) {}
+  Block(BlockKind kind, IfIndex device, const Plan& plan, RuleSet& out, bool software_only = false);
 
   [[nodiscard]] BlockKind kind() const { return kind_; }
   [[nodiscard]] IfIndex device() const { return device_; }
@@ -113,13 +113,21 @@ class Block {
   // How a packet enters a tenant's network: `ct zone Z nat` → group 2. Where a NIC must not look the zone up, the rule
   // of the shared chain 0 stays in hardware, so that it is not overtaken, and leads into software: → group 5.
   [[nodiscard]] std::vector<Action> enter(const TenantPlan& tenant) const;
+  // Whether that rule leads into software: then group 5 takes whatever comes of this tenant.
+  [[nodiscard]] bool punts(const TenantPlan& tenant) const;
 
  private:
+  [[nodiscard]] std::optional<Demotion> demotion(Vni vni) const;
+  [[nodiscard]] bool kept_out(uint32_t chain, const std::vector<Action>& actions, const Tag& tag) const;
+
   BlockKind kind_;
   IfIndex device_;
   const Plan& plan_;
   RuleSet& out_;
-  bool software_only_;
+  bool software_only_;           // the whole block
+  bool staged_ = false;          // chain 0 of the block
+  bool tenant_is_out_ = false;   // in a wire's block: nothing of some tenant is in hardware, not even a punt
+  std::map<Vni, Demotion> out_of_hardware_;  // a wire's block, by tenant
 };
 
 // The groups, each in its own file.

@@ -41,7 +41,9 @@ std::string_view software_reason(const Rule& rule) {
     case Group::services: return "guest services are the kernel's";
     case Group::fresh: return "new connections are decided in software";
     case Group::nat: return "a drop here would overtake rules that are in software";
-    default: return "the tenant's conntrack zone, or a peer's, is beyond the 254 that a NIC restores";
+    default:
+      return "its whole block is in software: the NIC refused a rule of it (`sepalctl status` names it), or the "
+             "tenant's conntrack zone, or a peer's, is beyond the 254 that a NIC restores";
   }
 }
 
