@@ -251,7 +251,9 @@ json Daemon::reload() {
     reconciler_.forget_back_off();
     log::info("reload", "read " + settings_.config_directory + ": " + count_text(config_->tenants.size(), "tenant"));
     if (pass(Cause::reload)) {
-      const int code = !reconciler_.troubles().empty() ? kExitRefused : last_.software.empty() ? kExitOk : kExitSoftware;
+      const int code = !reconciler_.troubles().empty() ? kExitRefused
+                       : last_.software.empty()        ? kExitOk
+                                                       : kExitSoftware;
       reply = {{"ok", true}, {"exit", code}, {"report", to_json(last_, reconciler_.troubles(), Clock::now())}};
     } else {
       reply = {{"ok", false},

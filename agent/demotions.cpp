@@ -13,8 +13,9 @@ namespace {
 
 constexpr std::chrono::seconds kBusyMin{1};
 constexpr std::chrono::seconds kBusyMax{60};
-constexpr std::chrono::seconds kFullMin{60};
-constexpr std::chrono::seconds kFullMax{1800};
+// Our own coming and going is known; this is for room that others leave.
+constexpr std::chrono::seconds kFullMin{1800};
+constexpr std::chrono::seconds kFullMax{8 * 3600};
 constexpr std::chrono::seconds kUnclearMin{60};
 constexpr std::chrono::seconds kUnclearMax{3600};
 // How long an exchange must have been worth it, and how long who came or went stays: a table that is full for good,
@@ -27,26 +28,23 @@ constexpr unsigned kTriesPerPass = 2;
 constexpr size_t kRefusalsKept = 256;
 
 const tc::CompiledRule* find_rule(const tc::RuleSet& rules, const tc::RuleId& id) {
-  const auto at = std::lower_bound(
-      rules.rules.begin(), rules.rules.end(), id, [](const tc::CompiledRule& r, const tc::RuleId& i) {
+  const auto at =
+      std::lower_bound(rules.rules.begin(), rules.rules.end(), id, [](const tc::CompiledRule& r, const tc::RuleId& i) {
         return std::tie(r.rule.id.device, r.rule.id.chain, r.rule.id.prio, r.rule.id.handle) <
                std::tie(i.device, i.chain, i.prio, i.handle);
       });
   return at != rules.rules.end() && at->rule.id == id ? &*at : nullptr;
 }
 
-bool is_wire(IfIndex device, const World& world) {
-  return device == world.facts.vxlan || device == world.facts.uplink;
-}
+bool is_wire(IfIndex device, const World& world) { return device == world.facts.vxlan || device == world.facts.uplink; }
 
 // A refused rule that no worse rule in hardware meets is only slow: its packets go up and find it there. Asked of the
 // rules that the tenants of a wire share, where a demotion would take everybody out.
 bool is_harmless(const tc::CompiledRule& refused, const tc::RuleSet& rules) {
   return std::none_of(rules.rules.begin(), rules.rules.end(), [&](const tc::CompiledRule& other) {
     const tc::RuleId& id = other.rule.id;
-    return id.device == refused.rule.id.device && id.chain == refused.rule.id.chain &&
-           id.prio > refused.rule.id.prio && !other.rule.spec.skip_hw &&
-           other.rule.spec.match.overlaps(refused.rule.spec.match);
+    return id.device == refused.rule.id.device && id.chain == refused.rule.id.chain && id.prio > refused.rule.id.prio &&
+           !other.rule.spec.skip_hw && other.rule.spec.match.overlaps(refused.rule.spec.match);
   });
 }
 
@@ -107,11 +105,11 @@ Clock::time_point Demotions::next_after(RefusalCause cause, unsigned attempts) c
 void Demotions::enter(World& world, const config::Config& config) {
   load();
   if (state_.card != world.card) {
-    if (!state_.units.empty()) moves_.push_back({false, "another NIC, driver or kernel: it is offered everything again"});
+    if (!state_.units.empty())
+      moves_.push_back({false, "another NIC, driver or kernel: it is offered everything again"});
     state_ = {};
     state_.card = world.card;
     next_.clear();
-    capacity_.reset();
   }
   world.facts.demoted.clear();
   if (world.offload.empty()) return;
@@ -155,8 +153,8 @@ void Demotions::look_for_exchange(const World& world, const config::Config& conf
     outside.push_back({unit, tenant_of(unit, config, world), demoted.rules, activity_.rate(unit)});
   }
   std::optional<Exchange> found;
-  if (capacity_ && !outside.empty()) {
-    const size_t room = *capacity_ > in_hardware ? *capacity_ - in_hardware : 0;
+  if (state_.capacity && !outside.empty()) {
+    const size_t room = *state_.capacity > in_hardware ? *state_.capacity - in_hardware : 0;
     found = worth_it(inside, outside, budgets_of(config), room);
   }
   if (found != exchange_) exchange_since_ = now_();
@@ -201,8 +199,7 @@ Result<bool> Demotions::reconsider(Kernel& kernel, const config::Config& config,
   for (auto& [unit, demoted] : state_.units) {
     if (demoted.demotion == tc::Demotion::staged || !is_due(unit)) continue;
     const tc::CompiledRule* rule = find_rule(rules, demoted.reason.id);
-    const bool askable = rule != nullptr && rule->rule.id.device != world.facts.vxlan;
-    if (askable) {
+    if (rule != nullptr && rule->rule.id.device != world.facts.vxlan) {
       auto refusal = would_refuse(kernel, *rule);
       if (!refusal) return Unexpected(refusal.error());
       if (*refusal) {
@@ -212,13 +209,6 @@ Result<bool> Demotions::reconsider(Kernel& kernel, const config::Config& config,
         if (next_[unit] == Clock::time_point::max()) next_.erase(unit);
         continue;
       }
-    }
-    if (demoted.reason.cause == RefusalCause::full && capacity_) {
-      // One rule more is no room for a unit. But if this happens again and again, there is more than we thought.
-      if (askable) *capacity_ += *capacity_ / 8 + 1;
-      ++demoted.attempts;
-      next_[unit] = next_after(RefusalCause::full, demoted.attempts);
-      continue;
     }
     stage(unit, world);
     changed = true;
@@ -340,6 +330,7 @@ Result<std::optional<HardwareRefusal>> Demotions::ask(Kernel& kernel, const Worl
 Result<bool> Demotions::judge(Kernel& kernel, const config::Config& config, const tc::RuleSet& rules,
                               const World& world, const Seen& seen) {
   bool changed = false;
+  bool any_full = false;
   std::map<tc::HardwareUnit, HardwareRefusal> full;
   for (const auto& [unit, refused] : seen.refused) {
     const bool shared = is_wire(unit.device, world) && unit.vni == Vni();
@@ -350,9 +341,8 @@ Result<bool> Demotions::judge(Kernel& kernel, const config::Config& config, cons
       continue;
     }
     const HardwareRefusal reason = **asked;
-    const bool harmless = shared && std::all_of(refused.begin(), refused.end(), [&](const Refused& each) {
-                            return is_harmless(*each.rule, rules);
-                          });
+    const bool harmless = shared && std::all_of(refused.begin(), refused.end(),
+                                                [&](const Refused& each) { return is_harmless(*each.rule, rules); });
     for (const Refused& each : refused) {
       if (state_.refusals.size() >= kRefusalsKept) break;
       HardwareRefusal& kept = state_.refusals[each.rule->rule.id];
@@ -363,28 +353,32 @@ Result<bool> Demotions::judge(Kernel& kernel, const config::Config& config, cons
       if (&each != &refused.front()) kept.words.clear();
     }
     if (harmless) {
-      moves_.push_back({true, unit_name(unit, config, world) + ": a rule is in software only, which does no harm: " +
-                                  cause_in_words(reason)});
+      moves_.push_back({true, unit_name(unit, config, world) +
+                                  ": a rule is in software only, which does no harm: " + cause_in_words(reason)});
       continue;
     }
     changed = true;
-    const auto known = state_.units.find(unit);
-    if (reason.cause == RefusalCause::full && !shared && known == state_.units.end()) {
+    any_full = any_full || reason.cause == RefusalCause::full;
+    // Who only just came in did not fit after all, and nobody leaves for it.
+    const auto moved = moved_.find(unit);
+    const bool just_came = moved != moved_.end() && now_() - moved->second < kStay;
+    if (reason.cause == RefusalCause::full && !shared && !just_came && !state_.units.contains(unit)) {
       full.emplace(unit, reason);
       continue;
     }
-    const bool entrance = std::any_of(refused.begin(), refused.end(),
-                                      [](const Refused& each) { return each.rule->rule.id.chain == 0; });
+    const bool entrance =
+        std::any_of(refused.begin(), refused.end(), [](const Refused& each) { return each.rule->rule.id.chain == 0; });
     demote(unit, reason, entrance, world, config);
   }
   if (!full.empty()) make_room(config, world, seen, full);
+  else if (any_full) state_.capacity = seen.in_hardware;
   return changed;
 }
 
 // Who leaves a full NIC need not be who was refused. Those who stay are offered again in the next round.
 void Demotions::make_room(const config::Config& config, const World& world, const Seen& seen,
                           const std::map<tc::HardwareUnit, HardwareRefusal>& full) {
-  capacity_ = seen.in_hardware;
+  state_.capacity = seen.in_hardware;
   std::vector<Claim> inside;
   for (const auto& [unit, use] : uses_in(seen.observed, world)) {
     if (state_.units.contains(unit) || (is_wire(unit.device, world) && unit.vni == Vni())) continue;
@@ -425,8 +419,8 @@ void Demotions::demote(const tc::HardwareUnit& unit, const HardwareRefusal& reas
   moved_[unit] = now_();
   if (same) return;
   moves_.push_back({true, unit_name(unit, config, world) + (again ? " stays in software: " : " goes to software: ") +
-                              cause_in_words(reason) + "; rule: " +
-                              describe_place(world.device_name(reason.id.device), reason.id, "flower")});
+                              cause_in_words(reason) +
+                              "; rule: " + describe_place(world.device_name(reason.id.device), reason.id, "flower")});
 }
 
 std::optional<Clock::time_point> Demotions::next_try() const {
@@ -438,7 +432,7 @@ std::optional<Clock::time_point> Demotions::next_try() const {
 
 void Demotions::forget_back_off() {
   for (const auto& [unit, demoted] : state_.units) next_[unit] = {};
-  capacity_.reset();
+  state_.capacity.reset();
   std::erase_if(state_.refusals, [&](const auto& entry) {
     return std::none_of(state_.units.begin(), state_.units.end(),
                         [&](const auto& unit) { return unit.first.device == entry.first.device; });

@@ -1,6 +1,6 @@
 // What to do about rules that the NIC refuses. A rule in software does not shadow a worse one in hardware, so where one
-// of a unit is missing, the whole unit leaves hardware at once; then the cause decides when it comes back: soon when the
-// NIC was busy, when there is room or it is worth others' place when the NIC is full, and only with another card,
+// of a unit is missing, the whole unit leaves hardware at once; then the cause decides when it comes back: soon when
+// the NIC was busy, when there is room or it is worth others' place when the NIC is full, and only with another card,
 // kernel or configuration when it cannot. It comes back in two steps, and nothing enters it before the first is whole.
 //
 // The reconciler calls this around each pass; docs/reference/pipeline.md tells the story.
@@ -24,11 +24,11 @@ using Clock = std::chrono::steady_clock;
 
 // A unit in software, for people.
 struct SoftwareUnit {
-  std::string name;      // "tenant blue, port web-0"
-  std::string reason;    // "the NIC is full: No space left on device"
-  std::string rule;      // the place of the rule that was refused
+  std::string name;    // "tenant blue, port web-0"
+  std::string reason;  // "the NIC is full: No space left on device"
+  std::string rule;    // the place of the rule that was refused
   HardwareRefusal refusal;
-  bool punted = false;   // hardware still leads its packets into software, else it holds nothing of it
+  bool punted = false;  // hardware still leads its packets into software, else it holds nothing of it
   std::chrono::system_clock::time_point since;
   std::optional<Clock::time_point> next_try;  // none: only with another card, kernel or configuration
 };
@@ -110,9 +110,8 @@ class Demotions {
   std::map<tc::HardwareUnit, Clock::time_point> moved_;  // when each last went in or out
   Activity activity_;
   UnitUses uses_;
-  std::optional<size_t> capacity_;  // rules in hardware when it was full last
   std::optional<Exchange> exchange_;
-  Clock::time_point exchange_since_;  // every look since then found it worth it
+  Clock::time_point exchange_since_;            // every look since then found it worth it
   std::map<tc::HardwareUnit, unsigned> asked_;  // rules asked about again in vain in this pass
   std::vector<HardwareMove> moves_;
 };

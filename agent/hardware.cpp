@@ -1,6 +1,7 @@
 // Lines of words, as in the other state file; the words of a driver are the rest of their line:
 //   sepal-hardware 1
 //   card CARD
+//   capacity RULES
 //   unit DEVICE VNI DEMOTION SINCE ATTEMPTS RULES REFUSAL
 //   rule REFUSAL
 // REFUSAL is DEVICE CHAIN PRIO PROTOCOL HANDLE CONTENT CAUSE ERRNO HARMLESS WORDS…
@@ -47,6 +48,12 @@ bool read_line(const std::string& line, HardwareState& state) {
   std::string kind;
   in >> kind;
   if (kind == "card") return static_cast<bool>(in >> state.card);
+  if (kind == "capacity") {
+    size_t rules = 0;
+    if (!(in >> rules)) return false;
+    state.capacity = rules;
+    return true;
+  }
   if (kind == "rule") {
     HardwareRefusal refusal;
     if (!take(in, refusal)) return false;
@@ -134,6 +141,26 @@ std::string unit_name(const tc::HardwareUnit& unit, const config::Config& config
   return "vni " + std::to_string(unit.vni.value()) + ", " + block;
 }
 
+std::map<tc::RuleId, std::string> rules_kept_out(const config::Config& config, const World& world,
+                                                 const tc::RuleSet& wanted, const HardwareState& state) {
+  tc::Facts facts = world.facts;
+  facts.demoted.clear();
+  std::set<tc::RuleId> offered;
+  for (const tc::CompiledRule& rule : tc::compile(config, facts).rules)
+    if (!rule.rule.spec.skip_hw) offered.insert(rule.rule.id);
+  std::map<tc::RuleId, std::string> out;
+  for (const tc::CompiledRule& rule : wanted.rules) {
+    if (!rule.rule.spec.skip_hw || !offered.contains(rule.rule.id)) continue;
+    const tc::HardwareUnit part = unit_of(rule.rule.id, rule.origin);
+    const tc::HardwareUnit block{rule.rule.id.device, Vni()};
+    const tc::HardwareUnit unit = state.units.contains(part) ? part : block;
+    const auto demoted = state.units.find(unit);
+    out[rule.rule.id] = "in software with all of " + unit_name(unit, config, world) +
+                        (demoted == state.units.end() ? "" : ": " + to_string(demoted->second.reason));
+  }
+  return out;
+}
+
 HardwareState load_hardware(const std::string& path) {
   std::ifstream file(path);
   std::string line;
@@ -148,6 +175,7 @@ Result<void> save_hardware(const std::string& path, const HardwareState& state) 
   std::ostringstream out;
   out << kHeader << '\n';
   if (!state.card.empty()) out << "card " << state.card << '\n';
+  if (state.capacity) out << "capacity " << *state.capacity << '\n';
   for (const auto& [unit, demoted] : state.units) {
     const auto since = std::chrono::duration_cast<std::chrono::seconds>(demoted.since.time_since_epoch()).count();
     out << "unit " << unit.device.value() << ' ' << unit.vni.value() << ' ' << static_cast<unsigned>(demoted.demotion)

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,8 +35,8 @@ struct HardwareRefusal {
   tc::RuleId id;
   uint64_t content = 0;  // its cookie's: which rule it was
   RefusalCause cause = RefusalCause::unclear;
-  int sys_errno = 0;  // 0: the driver's is not known (on the tunnel device none ever is)
-  std::string words;  // the driver's own; empty: it gave none
+  int sys_errno = 0;      // 0: the driver's is not known (on the tunnel device none ever is)
+  std::string words;      // the driver's own; empty: it gave none
   bool harmless = false;  // nothing in hardware overtakes it, so it is left as it is
   bool operator==(const HardwareRefusal&) const = default;
 };
@@ -53,6 +54,7 @@ struct DemotedUnit {
 
 struct HardwareState {
   std::string card;  // World::card when this was learnt
+  std::optional<size_t> capacity;  // rules in hardware when it was full last
   std::map<tc::HardwareUnit, DemotedUnit> units;
   std::map<tc::RuleId, HardwareRefusal> refusals;  // every rule refused, of units that are out and of none
   bool operator==(const HardwareState&) const = default;
@@ -72,6 +74,10 @@ RuleIdPlace place_of(const tc::RuleId& id, const World& world);
 // "port web-0 of tenant blue", "tenant blue on the overlay", "uplink": with names from the configuration where it has
 // them.
 std::string unit_name(const tc::HardwareUnit& unit, const config::Config& config, const World& world);
+
+// Rules of `wanted` that are kept out of hardware only because their unit is out, and why.
+std::map<tc::RuleId, std::string> rules_kept_out(const config::Config& config, const World& world,
+                                                 const tc::RuleSet& wanted, const HardwareState& state);
 
 // A missing or damaged file is an empty state.
 HardwareState load_hardware(const std::string& path);

@@ -19,7 +19,7 @@ std::map<Vni, size_t> rules_by_tenant(const std::vector<Claim>& claims) {
 }
 
 // A replacement stands beside what it replaces for a moment, and so does the next change of anybody else.
-size_t room_for(const Claim& claim) { return claim.rules + claim.rules / 8; }
+size_t room_for(const Claim& claim) { return claim.rules + claim.rules / 8 + 2; }
 
 bool beyond(const std::map<Vni, size_t>& rules, const Budgets& budgets, Vni tenant) {
   const auto budget = budgets.find(tenant);
@@ -88,9 +88,8 @@ Vni tenant_of(const tc::HardwareUnit& unit, const config::Config& config, const 
 std::vector<Claim> leave_first(std::vector<Claim> inside, const Budgets& budgets, size_t rules) {
   std::vector<Claim> leaving;
   std::map<Vni, size_t> used = rules_by_tenant(inside);
-  std::sort(inside.begin(), inside.end(), [](const Claim& a, const Claim& b) {
-    return a.rate != b.rate ? a.rate < b.rate : b.unit < a.unit;
-  });
+  std::sort(inside.begin(), inside.end(),
+            [](const Claim& a, const Claim& b) { return a.rate != b.rate ? a.rate < b.rate : b.unit < a.unit; });
   for (size_t freed = 0; freed < rules && !inside.empty();) {
     auto next = std::find_if(inside.begin(), inside.end(),
                              [&](const Claim& claim) { return beyond(used, budgets, claim.tenant); });

@@ -16,9 +16,9 @@ inline constexpr std::string_view kDefaultInstance = "default";
 struct Paths {
   std::string instance;
   std::string directory;
-  std::string lock;    // DIRECTORY/INSTANCE.lock
-  std::string socket;  // DIRECTORY/INSTANCE.sock
-  std::string state;   // DIRECTORY/INSTANCE.state
+  std::string lock;      // DIRECTORY/INSTANCE.lock
+  std::string socket;    // DIRECTORY/INSTANCE.sock
+  std::string state;     // DIRECTORY/INSTANCE.state
   std::string hardware;  // DIRECTORY/INSTANCE.hardware: what the NIC refused
 
   // Refuses names that are no plain file name: letters, digits, '-', '_', at most 63 characters, a letter or digit

@@ -2,9 +2,9 @@
 // in the doubts. Rules across fields are validate()'s.
 #pragma once
 
-#include "config/fields.hpp"
 #include "config/document.hpp"
 #include "config/doubts.hpp"
+#include "config/fields.hpp"
 
 namespace sepal::config {
 

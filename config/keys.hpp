@@ -84,9 +84,9 @@ inline constexpr KeyTable kRoute{"route", "Tenant.routes[]", keys::kRoute};
 inline constexpr KeyTable kVia{"via", "Tenant.routes[].via", keys::kVia};
 inline constexpr KeyTable kNat{"nat", "Tenant.nat[]", keys::kNat};
 
-inline constexpr std::array<const KeyTable*, 14> kAll = {&kHost,   &kNic,    &kUnderlay, &kVxlan, &kPublic,
-                                                         &kLimits, &kTenant, &kTenantLimits, &kSubnet,   &kPort,  &kTenantVlan,
-                                                         &kRoute,  &kVia,    &kNat};
+inline constexpr std::array<const KeyTable*, 14> kAll = {&kHost,       &kNic,    &kUnderlay,     &kVxlan,  &kPublic,
+                                                         &kLimits,     &kTenant, &kTenantLimits, &kSubnet, &kPort,
+                                                         &kTenantVlan, &kRoute,  &kVia,          &kNat};
 
 }  // namespace tables
 }  // namespace sepal::config

@@ -150,7 +150,7 @@ TenantReading read_tenant(NodeRef node, Faults& faults) {
   if (mtu) tenant.mtu = static_cast<uint16_t>(*mtu);
   reading.doubts.mtu = faults.progress() != before;
   read_lists(fields, tenant, reading.doubts);
-  if (NodeRef node = fields.find("limits")) read_limits(node, tenant, fields.faults());
+  if (NodeRef bounds = fields.find("limits")) read_limits(bounds, tenant, fields.faults());
   return reading;
 }
 

@@ -3,8 +3,8 @@
 // `ct` reassembles them and they go on whole through group 2 (act_mirred cuts them again on the way out). Expired TTLs
 // are counted and dropped, those to a group by a reason of their own: guests report their groups with TTL 1 unasked
 // (IGMP, MLD), and an operator who looks for a loop must not find these. Of a tenant whose zone a NIC cannot restore,
-// or one of whose rules it refused, everything from a wire comes here and is tracked. A miss is what anti-spoofing or reassembly left over: counted and
-// dropped.
+// or one of whose rules it refused, everything from a wire comes here and is tracked. A miss is what anti-spoofing or
+// reassembly left over: counted and dropped.
 //
 // On the public side (lane 1, VNI slot 0) the tenant is not known yet: fragments carry no ports, ICMP never does.
 // Fragments are reassembled in a zone of their own and then chosen by slice (group 1 of slot 0); for ICMP a program

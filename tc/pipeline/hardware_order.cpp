@@ -18,16 +18,15 @@ bool same_place(const RuleId& a, const RuleId& b) {
 
 const Observed* find_place(const std::vector<Observed>& observed, const RuleId& id) {
   const auto at = std::lower_bound(observed.begin(), observed.end(), id, [](const Observed& o, const RuleId& i) {
-    return std::tie(o.id.device, o.id.chain, o.id.prio, o.id.handle) <
-           std::tie(i.device, i.chain, i.prio, i.handle);
+    return std::tie(o.id.device, o.id.chain, o.id.prio, o.id.handle) < std::tie(i.device, i.chain, i.prio, i.handle);
   });
   // Of two protocols at one place, which the kernel does not allow, any will do.
   return at != observed.end() && same_place(at->id, id) ? &*at : nullptr;
 }
 
-// Leads straight into software: skip_hw, or in hardware a bare jump into group 5.
-bool closes(const RuleSpec& spec) {
-  if (spec.skip_hw) return true;
+// A rule of the first chain that is in hardware before and after closes its entrance when it leads to group 5 now.
+bool closes(const Observed& now, const RuleSpec& spec) {
+  if (now.skip_hw != spec.skip_hw) return spec.skip_hw;
   const auto* last = spec.actions.empty() ? nullptr : std::get_if<Gact>(&spec.actions.back().kind);
   return last != nullptr && last->verdict.control == Control::goto_chain &&
          parse_chain(last->verdict.chain).group == Group::punted;
@@ -50,9 +49,10 @@ void order_for_hardware(std::vector<Step>& steps, const std::vector<CompiledRule
     if (step.kind == Step::Kind::add) return Phase::add;
     const Rule& rule = wanted[step.rule].rule;
     if (!moving.contains(rule.id.device)) return Phase::rest;
-    if (rule.id.chain == 0) return closes(rule.spec) ? Phase::close : Phase::open;
     const Observed* now = find_place(observed, rule.id);
-    if (now == nullptr || now->skip_hw == rule.spec.skip_hw) return Phase::rest;
+    if (now == nullptr) return Phase::rest;
+    if (rule.id.chain == 0) return closes(*now, rule.spec) ? Phase::close : Phase::open;
+    if (now->skip_hw == rule.spec.skip_hw) return Phase::rest;
     return rule.spec.skip_hw ? Phase::leave : Phase::enter;
   };
   std::stable_sort(steps.begin(), steps.end(), [&](const Step& a, const Step& b) {

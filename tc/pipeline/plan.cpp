@@ -212,9 +212,9 @@ std::optional<Demotion> Block::demotion(Vni vni) const {
   return found == out_of_hardware_.end() ? std::nullopt : std::optional(found->second);
 }
 
-// The unit that leaves hardware is a port's whole block; in the others it is a VNI, behind the shared chain 0. There its
-// own rules stay in hardware and lead into software, so that no worse rule takes its packets; where even they have no
-// place, the worse rules that all tenants share (they drop, or pass to the host) are kept out with them.
+// The unit that leaves hardware is a port's whole block; in the others it is a VNI, behind the shared chain 0. There
+// its own rules stay in hardware and lead into software, so that no worse rule takes its packets; where even they have
+// no place, the worse rules that all tenants share (they drop, or pass to the host) are kept out with them.
 bool Block::kept_out(uint32_t chain, const std::vector<Action>& actions, const Tag& tag) const {
   if (software_only_) return true;
   const bool first = chain == 0;

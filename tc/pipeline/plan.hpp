@@ -124,9 +124,9 @@ class Block {
   IfIndex device_;
   const Plan& plan_;
   RuleSet& out_;
-  bool software_only_;           // the whole block
-  bool staged_ = false;          // chain 0 of the block
-  bool tenant_is_out_ = false;   // in a wire's block: nothing of some tenant is in hardware, not even a punt
+  bool software_only_;          // the whole block
+  bool staged_ = false;         // chain 0 of the block
+  bool tenant_is_out_ = false;  // in a wire's block: nothing of some tenant is in hardware, not even a punt
   std::map<Vni, Demotion> out_of_hardware_;  // a wire's block, by tenant
 };
 

@@ -198,9 +198,8 @@ Answer FakeKernel::offer_to_nic(BytesView message, StoredFilter& filter) {
   if (!request || (flags & TCA_CLS_FLAGS_SKIP_HW) != 0) return {};
   const bool only_hardware = (flags & TCA_CLS_FLAGS_SKIP_SW) != 0;
   const netlink::Link& link = links.at(request->place.device);
-  const bool tunnel = link.vxlan && std::any_of(links.begin(), links.end(), [](const auto& entry) {
-    return !entry.second.phys_switch_id.empty();
-  });
+  const bool tunnel = link.vxlan && std::any_of(links.begin(), links.end(),
+                                                [](const auto& entry) { return !entry.second.phys_switch_id.empty(); });
   // A tunnel device is none of the NIC's own: skip_sw is never possible there.
   if (link.phys_switch_id.empty() && (!tunnel || only_hardware)) {
     return only_hardware ? Answer(fail_errno(EOPNOTSUPP, "")) : Answer{};

@@ -1,5 +1,6 @@
 // What happens when the NIC refuses a rule that the kernel took: the unit leaves hardware at once, and comes back when
 // its cause allows it.
+#include "agent/placement.hpp"
 #include "tests/unit/agent/nic_fixture.hpp"
 
 namespace sepal::agent {
@@ -271,6 +272,37 @@ TEST_F(DemotionTest, rules_that_fall_out_of_hardware_between_looks_are_offered_a
   ASSERT_EQ(report.software.size(), 1U);
   EXPECT_EQ(report.software.front().refusal.words, "TC offload is disabled on net device");
   EXPECT_EQ(missing(), 0U);
+}
+
+TEST_F(DemotionTest, a_rule_that_is_out_with_its_port_is_told_so_and_one_that_is_software_by_design_is_not) {
+  refuse([this](const tc::Rule& rule) { return is_remote_route(rule) && rule.id.device == device_index("blue-web"); });
+  Reconciler reconciler = patient();
+  pass(reconciler, usual_config());
+  Kernel now = kernel();
+  auto difference = find_difference(now, usual_config(), paths_);
+  ASSERT_TRUE(difference);
+  const auto out =
+      rules_kept_out(usual_config(), difference->world, difference->wanted, load_hardware(paths_.hardware));
+  ASSERT_FALSE(out.empty());
+  HardwareView view;
+  view.nic_named = true;
+  view.demoted = out;
+  size_t by_design = 0;
+  for (const tc::CompiledRule& rule : difference->wanted.rules) {
+    tc::RuleState state;
+    state.cookie = rule.cookie;
+    state.in_hw = !rule.rule.spec.skip_hw;
+    const Placed placed = place(rule.rule, &state, view);
+    by_design += placed.cause == Cause::by_design ? 1 : 0;
+    EXPECT_EQ(placed.cause == Cause::demoted, out.contains(rule.rule.id));
+    if (placed.cause != Cause::demoted) continue;
+    EXPECT_EQ(rule.rule.id.device, device_index("blue-web"));
+    EXPECT_TRUE(placed.wanted && !placed.as_wanted());
+    EXPECT_EQ(placed.why,
+              "in software with all of tenant blue, port web: Operation not supported: the NIC says: "
+              "mlx5_core: Unsupported key");
+  }
+  EXPECT_GT(by_design, 10U);
 }
 
 TEST_F(DemotionTest, removal_takes_the_file_along) {

@@ -80,12 +80,17 @@ TEST_F(HardwareTest, a_rule_leaves_hardware_with_its_ports_block_or_with_its_ten
 HardwareState some_state() {
   HardwareState state;
   state.card = "5e01/2/6.12.0";
-  const HardwareRefusal refusal{{IfIndex(0x12), 0x3000064, 7, 0x0800, 0x77}, 0xfedcba9876543210U,
-                                RefusalCause::unsupported, EOPNOTSUPP, "mlx5_core: Unsupported key  (twice)"};
+  state.capacity = 4321;
+  const HardwareRefusal refusal{{IfIndex(0x12), 0x3000064, 7, 0x0800, 0x77},
+                                0xfedcba9876543210U,
+                                RefusalCause::unsupported,
+                                EOPNOTSUPP,
+                                "mlx5_core: Unsupported key  (twice)"};
   state.refusals[refusal.id] = refusal;
   state.refusals[{IfIndex(3), 0, 1, 3, 4}] = {{IfIndex(3), 0, 1, 3, 4}, 9, RefusalCause::unclear, 0, ""};
   state.units[{IfIndex(0x12), Vni(100)}] = {tc::Demotion::punted, refusal,
-                                            std::chrono::system_clock::time_point(std::chrono::seconds(1'700'000'000)), 3, 120};
+                                            std::chrono::system_clock::time_point(std::chrono::seconds(1'700'000'000)),
+                                            3, 120};
   state.refusals.begin()->second.harmless = true;
   return state;
 }

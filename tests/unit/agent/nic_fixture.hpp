@@ -26,7 +26,8 @@ class NicTest : public AgentTest {
 
   using Refusal = test::FakeKernel::Refusal;
   // The NIC refuses what `chosen` picks; trial rules in the spare chain as well.
-  void refuse(std::function<bool(const tc::Rule&)> chosen, Refusal refusal = {EOPNOTSUPP, "mlx5_core: Unsupported key"}) {
+  void refuse(std::function<bool(const tc::Rule&)> chosen,
+              Refusal refusal = {EOPNOTSUPP, "mlx5_core: Unsupported key"}) {
     kernel_.refuse_in_hardware = [this, chosen = std::move(chosen),
                                   refusal](netlink::BytesView message) -> std::optional<Refusal> {
       auto filter = tc::decode_filter(message);
@@ -45,7 +46,8 @@ class NicTest : public AgentTest {
   [[nodiscard]] size_t in_hardware(const std::string& device = "") const {
     size_t count = 0;
     for (const auto& [place, filter] : kernel_.filters)
-      count += filter.hardware == TCA_CLS_FLAGS_IN_HW && (device.empty() || place.device == device_index(device)) ? 1 : 0;
+      count +=
+          filter.hardware == TCA_CLS_FLAGS_IN_HW && (device.empty() || place.device == device_index(device)) ? 1 : 0;
     return count;
   }
   // Rules that wait for hardware, and so let worse ones overtake them.

@@ -63,6 +63,15 @@ class Host {
       if (filter.hardware == TCA_CLS_FLAGS_IN_HW) places.emplace(place.device, place.chain, place.prio, place.handle);
     return places;
   }
+  // Asking for a gateway's MAC is a write, too, and none of ours here.
+  [[nodiscard]] size_t filter_writes() const {
+    return static_cast<size_t>(
+        std::count_if(kernel.written.begin(), kernel.written.end(), [](const netlink::Bytes& message) {
+          nlmsghdr header{};
+          std::memcpy(&header, message.data(), sizeof header);
+          return header.nlmsg_type == RTM_NEWTFILTER || header.nlmsg_type == RTM_DELTFILTER;
+        }));
+  }
   [[nodiscard]] size_t count(uint32_t flag) const {
     size_t found = 0;
     for (const auto& [place, filter] : kernel.filters) found += filter.hardware == flag ? 1 : 0;
@@ -189,11 +198,11 @@ TEST_F(RefusalWorlds, whatever_the_nic_refuses_the_invariants_hold_and_it_is_who
     EXPECT_TRUE(reconciler.troubles().empty());
     EXPECT_FALSE(report->unsettled) << "a pass ends when nothing moves";
     check(host, reconciler, seed);
-    const uint64_t writes = host.kernel.writes();
+    const size_t writes = host.filter_writes();
     report = reconciler.look_again(host.config, {});
     ASSERT_TRUE(report);
     EXPECT_TRUE(report->quiet);
-    EXPECT_EQ(host.kernel.writes(), writes) << "5: a second look writes nothing";
+    EXPECT_EQ(host.filter_writes(), writes) << "5: a second look writes nothing";
     ++tally_.sets;
     tally_.refused += refused > 0 ? 1 : 0;
     tally_.demoted += reconciler.hardware().units.empty() ? 0 : 1;
