@@ -22,4 +22,7 @@ TenantReading read_tenant(NodeRef node, Faults& faults);
 // One entry of Tenant.routes (route.cpp).
 std::optional<Route> read_route(NodeRef node, Faults& faults);
 
+// Tenant.security_groups (groups.cpp), sorted by name; `node` may be of any kind.
+std::vector<SecurityGroup> read_groups(NodeRef node, Faults& faults);
+
 }  // namespace sepal::config
