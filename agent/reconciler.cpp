@@ -9,6 +9,7 @@
 #include "agent/clsact.hpp"
 #include "agent/connections.hpp"
 #include "agent/names.hpp"
+#include "agent/revocation.hpp"
 #include "agent/words.hpp"
 #include "base/limits.hpp"
 
@@ -36,10 +37,10 @@ SavedState served_by(const config::Config& config, const tc::RuleSet& rules, con
     SavedTenant& saved = state.tenants[tenant.vni];
     saved.zone = zone->second;
     for (const config::Port& port : tenant.ports) {
-      for (const IpAddr& address : port.addresses) saved.served.push_back(IpPrefix::host(address));
-      saved.served.insert(saved.served.end(), port.prefixes.begin(), port.prefixes.end());
+      const std::string seat = port.name + "@" + (port.vf ? "vf" + std::to_string(*port.vf) : port.device);
+      for (const IpAddr& address : port.addresses) saved.served.emplace(IpPrefix::host(address), seat);
+      for (const IpPrefix& prefix : port.prefixes) saved.served.emplace(prefix, seat);
     }
-    std::sort(saved.served.begin(), saved.served.end());
   }
   if (!config.host.public_net) return state;
   for (const IpAddr& gateway : config.host.public_net->gateways) {
@@ -199,10 +200,17 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   input.remembered = [this](const tc::CompiledRule& rule) { return remembered(rule); };
   input.progress = progress;
   report.problems = world.problems;
+  const std::vector<policy::TenantPolicy> policies = policy::compile(config);
+  bool enforced = world.has_slow_path;
   if (world.has_slow_path) {
     if (auto pinned = kernel_.slow_path.pin(); !pinned) report.problems.push_back(pinned.error().message());
     if (auto put = kernel_.slow_path.put_entries(rules.neighbours, rules.slices); !put)
       report.problems.push_back(put.error().message());
+    // Before the rules that ask them: a tenant is judged from its first rule on.
+    if (auto done = kernel_.slow_path.enforce(policies); !done) {
+      report.problems.push_back(done.error().message());
+      enforced = false;
+    }
   }
 
   auto outcome = execute(kernel_, input);
@@ -219,12 +227,21 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   if (report.outcome.not_removed.empty() && world.has_slow_path) {
     if (auto dropped = kernel_.slow_path.drop_stale(rules.neighbours, rules.slices); !dropped)
       report.problems.push_back(dropped.error().message());
+    if (auto dropped = kernel_.slow_path.drop_policies(policies); !dropped)
+      report.problems.push_back(dropped.error().message());
   }
   release_devices(rules, world, report);
 
   const SavedState before = load_state(paths_.state);
-  const SavedState after = served_by(config, rules, world.facts, before);
+  SavedState after = served_by(config, rules, world.facts, before);
   auto ended = end_connections(kernel_, departed(with_kernel_zones(before, world.facts), after));
+  if (ended && enforced) {
+    auto forbidden = end_forbidden(kernel_, policies, before, after);
+    if (forbidden)
+      *ended += *forbidden;
+    else
+      ended = Unexpected(forbidden.error());
+  }
   if (ended)
     report.connections_ended = *ended;
   else

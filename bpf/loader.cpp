@@ -196,7 +196,7 @@ bool SlowPath::is_pinned() const {
   return neighbour_.pinned && neighbour_.map.pinned && slice_.pinned && slice_.map.pinned;
 }
 
-Result<void> SlowPath::pin() {
+Result<void> SlowPath::pin(const std::vector<std::string>& others) {
   if (!is_pinned()) {
     if (auto made = pins_.create(); !made) return made;
   }
@@ -216,7 +216,7 @@ Result<void> SlowPath::pin() {
   for (const std::string& name : *names) {
     const bool wanted = name == neighbour_.program.name || name == neighbour_.map.name || name == slice_.program.name ||
                         name == slice_.map.name;
-    if (wanted) continue;
+    if (wanted || std::find(others.begin(), others.end(), name) != others.end()) continue;
     if (auto gone = pins_.unpin(name); !gone) return gone;
   }
   return {};
