@@ -12,6 +12,7 @@
 #include "agent/revocation.hpp"
 #include "agent/words.hpp"
 #include "base/limits.hpp"
+#include "policy/network.hpp"
 
 namespace sepal::agent {
 namespace {
