@@ -154,23 +154,21 @@ public: {vlan: 30, gateway: 198.51.100.1}
 limits: {new_connections_per_second: 20000}
 )",
       .blue = more(R"(
-security_groups: {}
 dhcp: true
 services: []
 load_balancers: []
 virtual_ips: []
 limits: {}
-ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], security_groups: [web]}]
+ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], dhcp: true}]
 )")},
      R"(
 host.yaml:5:10: limits: new_connections_per_second is not supported yet: this version would not enforce it; remove it
-blue.yaml:6:1: tenant: security_groups is not supported yet: this version would not enforce it; remove it
-blue.yaml:7:1: tenant: dhcp is not supported yet: this version would not answer; remove it
-blue.yaml:8:1: tenant: services is not supported yet: this version would not publish them; remove it
-blue.yaml:9:1: tenant: load_balancers is not supported yet: this version would not balance anything; remove it
-blue.yaml:10:1: tenant: virtual_ips is not supported yet: this version would not answer for them; remove it
-blue.yaml:11:1: tenant: limits is not supported yet: this version would not enforce them; remove it
-blue.yaml:12:82: port: security_groups is not supported yet: this version would not enforce it; remove it
+blue.yaml:6:1: tenant: dhcp is not supported yet: this version would not answer; remove it
+blue.yaml:7:1: tenant: services is not supported yet: this version would not publish them; remove it
+blue.yaml:8:1: tenant: load_balancers is not supported yet: this version would not balance anything; remove it
+blue.yaml:9:1: tenant: virtual_ips is not supported yet: this version would not answer for them; remove it
+blue.yaml:10:1: tenant: limits is not supported yet: this version would not enforce them; remove it
+blue.yaml:11:82: port: dhcp is not supported yet: this version would not answer; remove it
 )"},
     {"an_empty_file_is_a_fault",
      {.blue = whole(R"(
