@@ -23,7 +23,9 @@ using Chain = std::pair<IfIndex, uint32_t>;
 // question: few packets meet a rule that runs one.
 class NamedPrograms : public SlowPath {
  public:
-  Result<SlowPathPrograms> programs() override { return SlowPathPrograms{{"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}}; }
+  Result<SlowPathPrograms> programs() override {
+    return SlowPathPrograms{{"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}};
+  }
   Result<void> pin() override { return not_here(); }
   Result<int> program_fd(const tc::Bpf& /*action*/) override { return not_here(); }
   Result<void> put_entries(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
@@ -195,8 +197,7 @@ std::vector<std::string> groups_in_words(const Outcome& outcome, const Explanati
     if (policy == told.policies.end()) continue;
     const std::string tenant = "tenant " + policy->tenant + ", ";
     const policy::Verdict& verdict = judged.verdict;
-    if (verdict.egress.judged())
-      lines.push_back(tenant + side_in_words(verdict.egress, "egress", *policy, told.names));
+    if (verdict.egress.judged()) lines.push_back(tenant + side_in_words(verdict.egress, "egress", *policy, told.names));
     if (verdict.ingress.judged())
       lines.push_back(tenant + side_in_words(verdict.ingress, "ingress", *policy, told.names));
     if (!verdict.egress.judged() && !verdict.ingress.judged())

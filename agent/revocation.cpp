@@ -28,8 +28,8 @@ policy::Flow flow_of(const netlink::Connection& connection) {
 
 }  // namespace
 
-Result<size_t> end_forbidden(Kernel& kernel, const std::vector<policy::TenantPolicy>& policies, const SavedState& before,
-                             SavedState& after) {
+Result<size_t> end_forbidden(Kernel& kernel, const std::vector<policy::TenantPolicy>& policies,
+                             const SavedState& before, SavedState& after) {
   std::map<Zone, policy::Judge> judges;
   std::map<Vni, uint64_t> judged;
   for (const policy::TenantPolicy& policy : policies) {

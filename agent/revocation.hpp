@@ -12,9 +12,9 @@
 namespace sepal::agent {
 
 // Judges the connections of tenants whose policy is another than the one they were last judged by (`before`), notes in
-// `after` by which they are now, and returns how many were deleted. Interrupted, or refused by the kernel, it leaves `before`
-// true, so that the next pass judges again.
-Result<size_t> end_forbidden(Kernel& kernel, const std::vector<policy::TenantPolicy>& policies, const SavedState& before,
-                             SavedState& after);
+// `after` by which they are now, and returns how many were deleted. Interrupted, or refused by the kernel, it leaves
+// `before` true, so that the next pass judges again.
+Result<size_t> end_forbidden(Kernel& kernel, const std::vector<policy::TenantPolicy>& policies,
+                             const SavedState& before, SavedState& after);
 
 }  // namespace sepal::agent

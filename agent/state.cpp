@@ -54,8 +54,7 @@ bool read_line(const std::string& line, SavedState& state) {
   const auto tenant = state.tenants.find(Vni(*vni));
   if (kind == "judged") {
     if (tenant == state.tenants.end()) return false;
-    const auto [end, error] =
-        std::from_chars(second.data(), second.data() + second.size(), tenant->second.judged, 16);
+    const auto [end, error] = std::from_chars(second.data(), second.data() + second.size(), tenant->second.judged, 16);
     return error == std::errc() && end == second.data() + second.size();
   }
   const auto prefix = IpPrefix::parse(second);

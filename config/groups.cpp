@@ -85,10 +85,10 @@ void read_remote(const Fields& rule, std::string_view key, RuleRemote& remote) {
   }
   NodeRef node = rule.find(key);
   if (!node) return;
-  const bool empty =
-      node.kind() == NodeKind::null || (node.kind() == NodeKind::sequence && !node.child());
+  const bool empty = node.kind() == NodeKind::null || (node.kind() == NodeKind::sequence && !node.child());
   if (empty) {
-    rule.fault(node.where(), std::string(key) + ": nobody is named", "write any, a network, {group: NAME}, or a list of them");
+    rule.fault(node.where(), std::string(key) + ": nobody is named",
+               "write any, a network, {group: NAME}, or a list of them");
   } else {
     each_or_one(node, [&](NodeRef item) { read_remote_item(rule, key, item, remote); });
   }
@@ -99,9 +99,9 @@ void read_details(const Fields& fields, GroupRule& rule) {
   const bool has_ports = rule.protocol && (*rule.protocol == IPPROTO_TCP || *rule.protocol == IPPROTO_UDP);
   const bool has_types = rule.protocol && (*rule.protocol == IPPROTO_ICMP || *rule.protocol == IPPROTO_ICMPV6);
   if (NodeRef ports = fields.find("ports")) {
-    if (!has_ports) fields.fault(ports.where(), "ports go with tcp and udp only", "add protocol: tcp or udp, or remove them");
-    const bool empty =
-        ports.kind() == NodeKind::null || (ports.kind() == NodeKind::sequence && !ports.child());
+    if (!has_ports)
+      fields.fault(ports.where(), "ports go with tcp and udp only", "add protocol: tcp or udp, or remove them");
+    const bool empty = ports.kind() == NodeKind::null || (ports.kind() == NodeKind::sequence && !ports.child());
     if (empty) fields.fault(ports.where(), "ports: none is named", "leave ports out where all are meant");
     if (!empty)
       each_or_one(ports, [&](NodeRef item) {
@@ -113,7 +113,8 @@ void read_details(const Fields& fields, GroupRule& rule) {
   NodeRef code = fields.find("code");
   for (NodeRef given : {type, code}) {
     if (!given || has_types) continue;
-    fields.fault(given.where(), "type and code go with icmp and icmpv6 only", "add protocol: icmp or icmpv6, or remove them");
+    fields.fault(given.where(), "type and code go with icmp and icmpv6 only",
+                 "add protocol: icmp or icmpv6, or remove them");
     break;
   }
   if (code && !type) fields.fault(code.where(), "code goes with a type", "add type, or remove code");

@@ -91,8 +91,8 @@ inline constexpr KeyTable kEgressRule{"egress rule", "Tenant.security_groups{}.e
 inline constexpr KeyTable kRemote{"remote", "Tenant.security_groups{}.ingress[].from", keys::kRemote};
 
 inline constexpr std::array<const KeyTable*, 17> kAll = {
-    &kHost,  &kNic, &kUnderlay, &kVxlan, &kPublic, &kLimits,      &kTenant,     &kSubnet, &kPort, &kTenantVlan,
-    &kRoute, &kVia, &kNat,      &kGroup, &kIngressRule, &kEgressRule, &kRemote};
+    &kHost,       &kNic,   &kUnderlay, &kVxlan, &kPublic, &kLimits,      &kTenant,     &kSubnet, &kPort,
+    &kTenantVlan, &kRoute, &kVia,      &kNat,   &kGroup,  &kIngressRule, &kEgressRule, &kRemote};
 
 }  // namespace tables
 }  // namespace sepal::config

@@ -76,12 +76,12 @@ struct Subnet {
 };
 
 struct Port {
-  std::string name;                // unique within the tenant
-  std::optional<uint16_t> vf;      // representor of this VF …
-  std::string device;              // … or the representor's own name; exactly one of the two is given
-  MacAddr mac;                     // the guest's
-  std::vector<IpAddr> addresses;   // inside the tenant's subnets
-  std::vector<IpPrefix> prefixes;  // routed to this port as well, and allowed as its sources
+  std::string name;                          // unique within the tenant
+  std::optional<uint16_t> vf;                // representor of this VF …
+  std::string device;                        // … or the representor's own name; exactly one of the two is given
+  MacAddr mac;                               // the guest's
+  std::vector<IpAddr> addresses;             // inside the tenant's subnets
+  std::vector<IpPrefix> prefixes;            // routed to this port as well, and allowed as its sources
   std::vector<std::string> security_groups;  // names; none: the port is open
   Location where;
   bool operator==(const Port&) const = default;

@@ -61,23 +61,25 @@ class Groups {
     const std::string owner = "security group " + quoted(group.name) + ": ";
     if (!doubts_.groups) {
       for (const std::string& name : rule.remote.groups)
-        if (!groups_.contains(name)) review_.faults.add(where, owner + "unknown security group " + quoted(name), known());
+        if (!groups_.contains(name))
+          review_.faults.add(where, owner + "unknown security group " + quoted(name), known());
     }
     if (!rule.protocol || (*rule.protocol != IPPROTO_ICMP && *rule.protocol != IPPROTO_ICMPV6)) return;
     const bool v4 = *rule.protocol == IPPROTO_ICMP;
     for (const IpPrefix& network : rule.remote.networks) {
       if ((network.family() == Family::ipv4) == v4) continue;
-      review_.faults.add(where,
-                         owner + network.to_string() + " is " + (v4 ? "IPv6, and icmp is IPv4's" : "IPv4, and icmpv6 is IPv6's"),
-                         v4 ? "write protocol: icmpv6, or an IPv4 network" : "write protocol: icmp, or an IPv6 network");
+      review_.faults.add(
+          where,
+          owner + network.to_string() + " is " + (v4 ? "IPv6, and icmp is IPv4's" : "IPv4, and icmpv6 is IPv6's"),
+          v4 ? "write protocol: icmpv6, or an IPv4 network" : "write protocol: icmp, or an IPv6 network");
     }
   }
 
   void too_many(size_t count, size_t most, const std::string& what, const std::string& hint) {
     if (count <= most) return;
     review_.faults.add(review_.places.of(tenant_.where, "security_groups"),
-                       "tenant " + quoted(tenant_.name) + ": " + std::to_string(count) + " " + what + " are more than " +
-                           std::to_string(most),
+                       "tenant " + quoted(tenant_.name) + ": " + std::to_string(count) + " " + what +
+                           " are more than " + std::to_string(most),
                        hint);
   }
 
@@ -92,7 +94,8 @@ class Groups {
       for (const auto* list : {&group.ingress, &group.egress})
         for (const GroupRule& rule : *list) addresses += rule.remote.networks.size();
     }
-    too_many(rules, limits::kRulesPerTenantMax, "rules in security groups", "join rules by lists of ports and networks");
+    too_many(rules, limits::kRulesPerTenantMax, "rules in security groups",
+             "join rules by lists of ports and networks");
     too_many(addresses, limits::kGroupAddressesPerTenantMax, "members and networks in security groups",
              "write networks instead of addresses");
     std::set<std::vector<std::string>> combinations;

@@ -3,8 +3,9 @@
 // forwards it, and a default route must not carry it out), and so does TCP that does not begin with SYN (else a
 // connection that was deleted would come back by itself); then the destination, longest prefix first: what has no route
 // drops before any state exists. In a tenant with security groups a program judges what would begin, before anything is
-// committed; it drops by itself, and its action counts what it denies. Left on the packet: a committed connection, marked so, with its translation where the
-// route leads to the public side and the source stands in `nat`. A miss drops and is counted.
+// committed; it drops by itself, and its action counts what it denies. Left on the packet: a committed connection,
+// marked so, with its translation where the route leads to the public side and the source stands in `nat`. A miss drops
+// and is counted.
 //
 // Only what differs stands here: the tenant's own subnets are one entry each, whoever of their addresses is where; an
 // absent address within them costs a connection entry and drops in group 3.
@@ -22,7 +23,8 @@ constexpr uint16_t kPrioPrefix = 4;  // two for each length: with the source, an
 constexpr uint16_t kTcpSyn = 0x02;
 
 // skb->mark would leak into the route lookup of the tunnel: the rule that sets it clears it.
-std::vector<Action> judged(const Block& block, const TenantPlan& tenant, bool from_peer, const std::vector<Action>& then) {
+std::vector<Action> judged(const Block& block, const TenantPlan& tenant, bool from_peer,
+                           const std::vector<Action>& then) {
   if (!policy::is_judged(*tenant.tenant)) return then;
   const BpfProgram& program = block.facts().judge_policy;
   std::vector<Action> actions{set_mark(tenant.vni.value() | (from_peer ? SEPAL_MARK_FROM_PEER : 0U)),
@@ -70,7 +72,8 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
     switch (destination.kind) {
       case DestinationClass::Kind::plain:
         block.add(chain, prio, kEthAll, match,
-                  judged(block, tenant, from_peer, {ct_commit(tenant.zone, committed, committed), goto_chain(encap)}), tag);
+                  judged(block, tenant, from_peer, {ct_commit(tenant.zone, committed, committed), goto_chain(encap)}),
+                  tag);
         break;
       case DestinationClass::Kind::open:
         for (const config::Nat& nat : tenant.tenant->nat) {

@@ -124,13 +124,14 @@ TEST_P(GroupFaults, are_named) { EXPECT_EQ(faults_of(GetParam()), lines(GetParam
 INSTANTIATE_TEST_SUITE_P(Rows, GroupFaults, testing::ValuesIn(kCases), sentence_of);
 
 std::string tenant_with(const std::string& groups) {
-  return "apiVersion: sepal/v1\nkind: Tenant\nname: blue\nvni: 100\nsubnets: [10.0.0.0/24]\nsecurity_groups:\n" + groups;
+  return "apiVersion: sepal/v1\nkind: Tenant\nname: blue\nvni: 100\nsubnets: [10.0.0.0/24]\nsecurity_groups:\n" +
+         groups;
 }
 
 ReadResult read(const std::string& groups) {
-  return read_texts({{"host.yaml",
-                      "apiVersion: sepal/v1\nkind: Host\nunderlay: {device: uplink, address: 192.0.2.1, mtu: 1600}\n"},
-                     {"blue.yaml", tenant_with(groups)}});
+  return read_texts(
+      {{"host.yaml", "apiVersion: sepal/v1\nkind: Host\nunderlay: {device: uplink, address: 192.0.2.1, mtu: 1600}\n"},
+       {"blue.yaml", tenant_with(groups)}});
 }
 
 TEST(Groups, are_read_as_they_are_written) {
@@ -170,8 +171,7 @@ TEST(Groups, are_read_as_they_are_written) {
 
 TEST(Groups, an_address_in_more_than_32_of_them_is_a_fault) {
   std::string nested = "  web:\n    ingress:\n";
-  for (int length = 1; length <= 32; ++length)
-    nested += "      - {from: 0.0.0.0/" + std::to_string(length) + "}\n";
+  for (int length = 1; length <= 32; ++length) nested += "      - {from: 0.0.0.0/" + std::to_string(length) + "}\n";
   ASSERT_TRUE(read(nested)) << "32 networks around 0.0.0.0/32";
   const auto config = read(nested + "      - {from: 0.0.0.0/0}\n");
   ASSERT_FALSE(config);

@@ -17,7 +17,8 @@ using config::Tenant;
 
 class Builder {
  public:
-  Builder(uint64_t seed, const Wishes& wishes) : dice_(seed * 0x9e3779b97f4a7c15ULL + 1), wishes_(wishes), group_dice_(seed * 31) {}
+  Builder(uint64_t seed, const Wishes& wishes)
+      : dice_(seed * 0x9e3779b97f4a7c15ULL + 1), wishes_(wishes), group_dice_(seed * 31) {}
 
   World build() {
     host();
@@ -224,7 +225,7 @@ class Builder {
 
   config::GroupRule rule(const Tenant& t) {
     static const std::vector<uint8_t> kProtocols = {6, 17, 1, 58};
-    static const std::vector<const char*> kNetworks = {"10.0.0.0/24", "10.0.0.0/29", "10.0.0.4/30", "0.0.0.0/0",
+    static const std::vector<const char*> kNetworks = {"10.0.0.0/24", "10.0.0.0/29", "10.0.0.4/30",  "0.0.0.0/0",
                                                        "8.8.0.0/16",  "fd00:1::/64", "fd00:1::/125", "::/0"};
     Dice& dice = group_dice_;
     config::GroupRule made;
@@ -250,7 +251,8 @@ class Builder {
 
   void groups(Tenant& t) {
     Dice& dice = group_dice_;
-    for (uint32_t i = 0; i <= dice.below(3); ++i) t.security_groups.push_back({"g" + std::to_string(i), dice.chance(20), {}, {}, {}, {}});
+    for (uint32_t i = 0; i <= dice.below(3); ++i)
+      t.security_groups.push_back({"g" + std::to_string(i), dice.chance(20), {}, {}, {}, {}});
     for (config::SecurityGroup& group : t.security_groups) {
       if (dice.chance(30)) group.members = {IpPrefix::host(host_in(t))};
       for (uint32_t i = dice.below(4); i > 0; --i) group.ingress.push_back(rule(t));
