@@ -1,6 +1,6 @@
 """The ratios of docs/performance.md: `./dev bench`, inside the bed.
 
-    python3 -m tests.bench [--rounds N] [--only fill,restart,port,loss,memory] [--quick]
+    python3 -m tests.bench [--rounds N] [--only fill,restart,port,explain,loss,memory] [--quick]
 
 Prints a table and leaves it as $SEPAL_OUT/bench.json, from which tests/bench/record.py writes the document.
 """
@@ -22,7 +22,7 @@ from .world import Shape, World
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description="measures the rows of docs/performance.md")
     parser.add_argument("--rounds", type=int, default=5, help="of every comparison (5)")
-    parser.add_argument("--only", default="fill,restart,port,loss,memory", help="rows to measure, comma between")
+    parser.add_argument("--only", default="fill,restart,port,explain,loss,memory", help="rows to measure, comma between")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rules: to try the benchmark itself")
     parser.add_argument("--threads", default="1,2", help="numbers of writers (1,2)")
     parser.add_argument("--share", action="store_true", help="fill: what shared actions would gain, too")
@@ -58,6 +58,9 @@ def measure(name: str, small: World, large: World, options: argparse.Namespace) 
     if name == "port":
         from .row_port import rows_port
         return rows_port([small, large], options.rounds)
+    if name == "explain":
+        from .row_explain import rows_explain
+        return rows_explain(large, options.rounds)
     if name == "loss":
         from .row_loss import rows_loss
         return rows_loss(options.rounds)
