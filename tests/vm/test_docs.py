@@ -38,7 +38,7 @@ def test_the_tutorial_is_true():
         shell.close()
 
 
-@pytest.mark.parametrize("document", ["docs/how-to/debug-a-flow.md"])
+@pytest.mark.parametrize("document", ["docs/how-to/debug-a-flow.md", "docs/how-to/debug-offload.md"])
 def test_a_how_to_for_the_lab_is_true(document, tmp_path):
     with Lab(load(), OUT / "logs" / "docs") as lab:
         for host in demo.HOSTS:
