@@ -155,7 +155,7 @@ struct Tenant {
 
 // One directory = one transaction.
 struct Config {
-  std::vector<std::string> files;  // as opened, in reading order; Location::file indexes it
+  std::vector<std::string> files;  // as opened; Location::file indexes it
   Host host;
   std::vector<Tenant> tenants;  // sorted by VNI
   bool operator==(const Config& o) const { return host == o.host && tenants == o.tenants; }

@@ -86,27 +86,27 @@ tl::expected<std::vector<std::string>, int> list(const std::string& directory) {
 
 constexpr size_t kUnreadable = SIZE_MAX;
 
-// Adds the files of one directory; returns how many there are.
-size_t add_directory(Reading& reading, const std::string& directory, bool required, size_t files_before) {
+// Gives the files of one directory; returns how many there are.
+size_t read_one_directory(const FileSinks& sinks, const std::string& directory, bool required, size_t files_before) {
   auto names = list(directory);
   if (!names) {
     if (names.error() == ENOENT && !required) return 0;
-    reading.add_unreadable(directory, std::string("cannot be read: ") + std::strerror(names.error()),
-                           required ? "name the directory that holds sepal.yaml" : "repair or remove it");
+    sinks.unreadable(directory, std::string("cannot be read: ") + std::strerror(names.error()),
+                     required ? "name the directory that holds sepal.yaml" : "repair or remove it");
     return required ? kUnreadable : 0;
   }
   for (size_t i = 0; i < names->size(); ++i) {
     if (files_before + i >= limits::kConfigFilesMax) {
-      reading.add_unreadable(directory, "more than " + std::to_string(limits::kConfigFilesMax) + " files",
-                             "put several documents into one file, parted by ---");
+      sinks.unreadable(directory, "more than " + std::to_string(limits::kConfigFilesMax) + " files",
+                       "put several documents into one file, parted by ---");
       return i;
     }
     std::string path = directory + "/" + (*names)[i];
     auto text = read_file(path);
     if (text) {
-      reading.add_text(path, *text);
+      sinks.text(path, std::move(*text));
     } else {
-      reading.add_unreadable(path, text.error().what, text.error().hint);
+      sinks.unreadable(path, text.error().what, text.error().hint);
     }
   }
   return names->size();
@@ -114,13 +114,24 @@ size_t add_directory(Reading& reading, const std::string& directory, bool requir
 
 }  // namespace
 
+std::string without_slashes(std::string directory) {
+  while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
+  return directory;
+}
+
+void read_files(const std::string& directory, const FileSinks& sinks) {
+  size_t files = read_one_directory(sinks, directory, true, 0);
+  if (files != kUnreadable) files += read_one_directory(sinks, directory + "/tenants.d", false, files);
+  if (files == 0) sinks.unreadable(directory, "no .yaml file in it", "name the directory that holds sepal.yaml");
+}
+
 ReadResult read_directory(const std::string& directory) {
-  std::string base = directory;
-  while (base.size() > 1 && base.ends_with('/')) base.pop_back();
+  const std::string base = without_slashes(directory);
   Reading reading(base);
-  size_t files = add_directory(reading, base, true, 0);
-  if (files != kUnreadable) files += add_directory(reading, base + "/tenants.d", false, files);
-  if (files == 0) reading.add_unreadable(base, "no .yaml file in it", "name the directory that holds sepal.yaml");
+  read_files(base, {[&](const std::string& path, const std::string& text) { reading.add_text(path, text); },
+                    [&](const std::string& path, const std::string& what, const std::string& hint) {
+                      reading.add_unreadable(path, what, hint);
+                    }});
   return reading.finish();
 }
 

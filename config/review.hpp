@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "config/doubts.hpp"
 #include "config/fault.hpp"
@@ -18,7 +19,11 @@ struct Review {
   const Doubts& doubts;  // one entry per tenant
   const Places& places;
   Faults& faults;
+  // Tenants whose inside may have changed since it was last found sound, as Config::tenants; null: all. What holds
+  // between tenants is asked of all of them anyway.
+  const std::vector<bool>* fresh = nullptr;
 
+  [[nodiscard]] bool looks_into(size_t tenant) const { return fresh == nullptr || (*fresh)[tenant]; }
   // " (at FILE:LINE:COLUMN)", or nothing for what comes from nowhere.
   [[nodiscard]] std::string stands_at(Location where) const;
 };

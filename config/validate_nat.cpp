@@ -119,6 +119,7 @@ void check_slices(Review& review) {
 void validate_nat(Review& review) {
   for (size_t i = 0; i < review.config.tenants.size(); ++i) {
     const Tenant& tenant = review.config.tenants[i];
+    if (!review.looks_into(i)) continue;
     for (const Nat& nat : tenant.nat) {
       check_address(review, tenant, nat);
       if (nat.address.family == nat.from.family()) check_outside(review, nat);

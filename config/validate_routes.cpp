@@ -1,6 +1,7 @@
 // Rules of routes: that each leads somewhere this host can reach, once, and into another network only by a peering.
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "config/prefix_map.hpp"
 #include "config/review.hpp"
@@ -28,6 +29,7 @@ bool never_forwarded(const IpPrefix& to) {
 struct Site {
   const Tenant* tenant = nullptr;
   const TenantDoubts* doubts = nullptr;
+  bool asked = true;  // false: only led into
   std::map<std::string, const Port*> ports;
   PrefixMap<const Port*> routed;
 
@@ -55,11 +57,13 @@ struct Site {
 class Routes {
  public:
   explicit Routes(Review& review) : review_(review) {
+    const std::set<std::string> led_into = peers_of_fresh();
     for (size_t i = 0; i < review.config.tenants.size(); ++i) {
       const Tenant& tenant = review.config.tenants[i];
       const TenantDoubts& doubts = review.doubts.tenants[i];
-      sites_.emplace_back(tenant, doubts);
       if (doubts.identity) all_known_ = false;
+      if (!review.looks_into(i) && !led_into.contains(tenant.name)) continue;
+      sites_.emplace_back(tenant, doubts).asked = review.looks_into(i);
     }
     for (const Site& site : sites_) by_vni_.emplace(site.tenant->vni, &site);
     if (review.doubts.documents) all_known_ = false;
@@ -67,6 +71,7 @@ class Routes {
 
   void check() {
     for (const Site& site : sites_) {
+      if (!site.asked) continue;
       std::map<IpPrefix, Claim> claims;
       for (const Route& route : site.tenant->routes) {
         claim(claims, route.to, {review_.places.of(route.where, "to"), {}},
@@ -82,6 +87,16 @@ class Routes {
   }
 
  private:
+  // Names of tenants that those whose routes are asked after may lead into.
+  [[nodiscard]] std::set<std::string> peers_of_fresh() const {
+    std::set<std::string> names;
+    for (size_t i = 0; review_.fresh != nullptr && i < review_.config.tenants.size(); ++i) {
+      const auto& peers = review_.config.tenants[i].peers;
+      if (review_.looks_into(i)) names.insert(peers.begin(), peers.end());
+    }
+    return names;
+  }
+
   void check_route(const Site& site, const Route& route) {
     check_target(site, route);
     if (const auto* via = std::get_if<ViaVtep>(&route.via)) check_vtep(route, *via);

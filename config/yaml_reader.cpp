@@ -106,12 +106,8 @@ void Reading::add_host(NodeRef root) {
 
 // Tenants in the order of their VNIs, doubts beside them.
 Config Reading::assemble(Doubts& doubts) {
-  auto key = [](const TenantReading& r) {
-    const Tenant& t = r.tenant;
-    return std::tie(t.vni, t.where.file, t.where.line, t.where.column);
-  };
   std::sort(tenants_.begin(), tenants_.end(),
-            [&](const TenantReading& a, const TenantReading& b) { return key(a) < key(b); });
+            [](const TenantReading& a, const TenantReading& b) { return tenant_order(a.tenant, b.tenant); });
   Config config;
   config.files = faults_.files();
   doubts.documents = incomplete_;
@@ -139,6 +135,18 @@ ReadResult Reading::finish() {
   validate(review);
   if (!faults_.empty()) return tl::unexpected(faults_.take());
   return config;
+}
+
+bool tenant_order(const Tenant& a, const Tenant& b) {
+  auto key = [](const Tenant& t) { return std::tie(t.vni, t.where.file, t.where.line, t.where.column); };
+  return key(a) < key(b);
+}
+
+bool is_tenant_document(NodeRef root) {
+  if (root.kind() != NodeKind::map) return false;
+  const NodeRef version = value_of(root, "apiVersion");
+  const NodeRef kind = value_of(root, "kind");
+  return version && kind && is_text(version, "sepal/v1") && is_text(kind, "Tenant");
 }
 
 ReadResult read_texts(const std::vector<SourceText>& sources) {
