@@ -6,6 +6,8 @@
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 
+#include <utility>
+
 #include "netlink/message.hpp"
 
 namespace sepal::netlink {
@@ -29,6 +31,12 @@ std::optional<IfIndex> changed_device(uint16_t type, BytesView message) {
 
 }  // namespace
 
+void LinkChanges::merge(const LinkChanges& more) {
+  devices.insert(more.devices.begin(), more.devices.end());
+  gone.insert(more.gone.begin(), more.gone.end());
+  overrun = overrun || more.overrun;
+}
+
 Result<LinkMonitor> LinkMonitor::open(const Options& options) {
   std::vector<unsigned> groups = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR};
   if (options.neighbours) groups.push_back(RTNLGRP_NEIGH);
@@ -37,21 +45,36 @@ Result<LinkMonitor> LinkMonitor::open(const Options& options) {
   return LinkMonitor(std::move(*channel));
 }
 
+Result<LinkChanges> LinkMonitor::take() {
+  auto drained = drain();
+  if (!drained) return drained;
+  return std::exchange(untaken_, {});
+}
+
 Result<LinkChanges> LinkMonitor::drain() {
   LinkChanges changes;
   for (;;) {
     auto datagram = channel_->receive(Clock::time_point{});  // long past: what is there, no waiting
     if (!datagram) {
       const int error = datagram.error().sys_errno;
-      if (error == ETIMEDOUT) return changes;
-      if (error != ENOBUFS) return Unexpected(while_doing(datagram.error(), "watch devices"));
+      if (error == ETIMEDOUT) {
+        untaken_.merge(changes);
+        return changes;
+      }
+      if (error != ENOBUFS) {
+        untaken_.overrun = true;
+        return Unexpected(while_doing(datagram.error(), "watch devices"));
+      }
       changes.overrun = true;
       continue;
     }
     if (datagram->sender != 0) continue;
     auto read =
         for_each_message(datagram->bytes, [&changes](const nlmsghdr& header, BytesView message) -> Result<void> {
-          if (auto device = changed_device(header.nlmsg_type, message)) changes.devices.insert(*device);
+          const auto device = changed_device(header.nlmsg_type, message);
+          if (!device) return {};
+          changes.devices.insert(*device);
+          if (header.nlmsg_type == RTM_DELLINK) changes.gone.insert(*device);
           return {};
         });
     if (!read || datagram->size > datagram->bytes.size()) changes.overrun = true;

@@ -12,8 +12,10 @@ namespace sepal::netlink {
 
 struct LinkChanges {
   std::set<IfIndex> devices;  // something about them is new, or they are gone
+  std::set<IfIndex> gone;     // of these: left this network namespace, though they may be back under their number
   bool overrun = false;       // events were lost: everything may have changed
   [[nodiscard]] bool empty() const { return devices.empty() && !overrun; }
+  void merge(const LinkChanges& more);
 };
 
 class LinkMonitor {
@@ -28,9 +30,13 @@ class LinkMonitor {
   [[nodiscard]] int fd() const { return channel_->fd(); }
   // Everything that is queued now; never waits. Errc::internal when the socket itself fails.
   Result<LinkChanges> drain();
+  // Everything since the last take(), drained by then or not. The kernel queues an event before the change's own
+  // system call returns, so what happened before this call is in it.
+  Result<LinkChanges> take();
 
  private:
   std::unique_ptr<Channel> channel_;
+  LinkChanges untaken_;
 };
 
 }  // namespace sepal::netlink

@@ -156,14 +156,9 @@ Result<std::vector<Link>> list_links(Transport& route) {
   return links;
 }
 
-Result<Link> get_link(Transport& route, std::string_view name) {
-  const std::string doing = "look at device " + std::string(name);
-  Bytes request;
-  MessageBuilder message(request, RTM_GETLINK, NLM_F_REQUEST, ifinfomsg{});
-  message.put_string(IFLA_IFNAME, name);
-  put_without_statistics(message);
-  if (auto built = message.finish(); !built) return Unexpected(built.error());
+namespace {
 
+Result<Link> get_one_link(Transport& route, Bytes request, const std::string& doing) {
   std::optional<Link> link;
   auto got = route.get(std::move(request), [&link](BytesView reply) -> Result<void> {
     if (!is_type(reply, RTM_NEWLINK)) return {};
@@ -175,6 +170,27 @@ Result<Link> get_link(Transport& route, std::string_view name) {
   if (!got) return Unexpected(while_doing(got.error(), doing));
   if (!link) return fail(Errc::protocol, doing + ": acknowledged without a reply");
   return std::move(*link);
+}
+
+}  // namespace
+
+Result<Link> get_link(Transport& route, std::string_view name) {
+  Bytes request;
+  MessageBuilder message(request, RTM_GETLINK, NLM_F_REQUEST, ifinfomsg{});
+  message.put_string(IFLA_IFNAME, name);
+  put_without_statistics(message);
+  if (auto built = message.finish(); !built) return Unexpected(built.error());
+  return get_one_link(route, std::move(request), "look at device " + std::string(name));
+}
+
+Result<Link> get_link(Transport& route, IfIndex device) {
+  ifinfomsg header{};
+  header.ifi_index = static_cast<int>(device.value());
+  Bytes request;
+  MessageBuilder message(request, RTM_GETLINK, NLM_F_REQUEST, header);
+  put_without_statistics(message);
+  if (auto built = message.finish(); !built) return Unexpected(built.error());
+  return get_one_link(route, std::move(request), "look at device " + std::to_string(device.value()));
 }
 
 Result<std::vector<Address>> list_addresses(Transport& route) {

@@ -58,6 +58,7 @@ struct Neighbour {
 Result<std::vector<Link>> list_links(Transport& route);
 // Errc::not_found: there is none of that name.
 Result<Link> get_link(Transport& route, std::string_view name);
+Result<Link> get_link(Transport& route, IfIndex device);
 // All addresses of both families, in the kernel's order. One dump.
 Result<std::vector<Address>> list_addresses(Transport& route);
 // Idempotent. Errc::not_found: the device is gone.
