@@ -15,7 +15,7 @@ void compile_port(const Plan& plan, const TenantPlan& tenant, const LocalPort& p
   const bool in_hardware =
       tenant.in_hardware() &&
       std::all_of(tenant.peers.begin(), tenant.peers.end(), [](const TenantPlan* peer) { return peer->in_hardware(); });
-  Block block(BlockKind::port, port.device, plan, out, !in_hardware);
+  Block block(port.device, tenant.vni, plan, out, !in_hardware);
   group0_ingress(block, tenant, port);
   group2_nat(block, tenant);
   group3_encap(block, tenant, Routes::all);
@@ -35,7 +35,7 @@ void compile_port(const Plan& plan, const TenantPlan& tenant, const LocalPort& p
 void compile_overlay(const Plan& plan, RuleSet& out) {
   std::vector<const TenantPlan*> here;
   for (const TenantPlan& tenant : plan.tenants) {
-    if (!tenant.ports.empty()) here.push_back(&tenant);
+    if (plan.wants(tenant) && !tenant.ports.empty()) here.push_back(&tenant);
   }
   Block block(BlockKind::vxlan, plan.facts->vxlan, plan, out);
   group1_decap(block, here);
@@ -58,6 +58,7 @@ void compile_uplink(const Plan& plan, RuleSet& out) {
   Block block(BlockKind::uplink, plan.facts->uplink, plan, out);
   group1_uplink(block, here);
   for (const TenantPlan* tenant : here) {
+    if (!plan.wants(*tenant)) continue;
     group2_nat(block, *tenant);
     group3_encap(block, *tenant, Routes::local_only);
     group4_egress(block, *tenant);
@@ -68,7 +69,7 @@ void compile_uplink(const Plan& plan, RuleSet& out) {
   }
   if (!any_public) return;
   group5_public(block);
-  if (plan.config->host.public_net->answer_arp) group6_uplink(block, nullptr);
+  if (plan.wants_common() && plan.config->host.public_net->answer_arp) group6_uplink(block, nullptr);
 }
 
 // What rules are sorted by, apart from them: rules are large, and most keys differ before the matches are asked.
@@ -78,8 +79,9 @@ struct SortKey {
   uint32_t rule;
 };
 
-// Sorts, gives every rule its handle (a collision takes the next free one, in match order) and its cookie.
-void finish_rules(std::vector<CompiledRule>& rules) {
+// Sorts, gives every rule its handle (a collision takes the next free one, in match order) and its cookie. The number
+// of those displaced in shared chains.
+size_t finish_rules(std::vector<CompiledRule>& rules) {
   std::vector<SortKey> keys;
   keys.reserve(rules.size());
   for (CompiledRule& rule : rules) {
@@ -99,11 +101,15 @@ void finish_rules(std::vector<CompiledRule>& rules) {
   for (const SortKey& key : keys) sorted.push_back(std::move(rules[key.rule]));
   rules = std::move(sorted);
   auto place = [](const CompiledRule& r) { return std::tie(r.rule.id.device, r.rule.id.chain, r.rule.id.prio); };
+  size_t displaced = 0;
   for (size_t i = 1; i < rules.size(); ++i) {
     RuleId& id = rules[i].rule.id;
     const RuleId& before = rules[i - 1].rule.id;
-    if (place(rules[i]) == place(rules[i - 1]) && id.handle <= before.handle) id.handle = before.handle + 1;
+    if (place(rules[i]) != place(rules[i - 1]) || id.handle > before.handle) continue;
+    id.handle = before.handle + 1;
+    if (in_shared_chain(rules[i])) ++displaced;
   }
+  return displaced;
 }
 
 uint32_t goto_target(const Rule& rule) {
@@ -165,10 +171,13 @@ void add_neighbours(const Plan& plan, RuleSet& out) {
   const MacAddr uplink_mac = plan.facts->uplink_mac;
   static const IpPrefix kGateways[] = {IpPrefix::host(IpAddr::v4(169, 254, 1, 1)), *IpPrefix::parse("fe80::1/128")};
   std::map<std::tuple<IfIndex, Vid, IpPrefix>, NeighbourEntry> entries;
-  auto put = [&entries](IfIndex device, Vid vlan, const IpPrefix& target, Answer answer, const MacAddr& mac) {
-    entries[{device, vlan, target}] = {device, vlan, target, answer, mac};
+  Vni part;
+  auto put = [&](IfIndex device, Vid vlan, const IpPrefix& target, Answer answer, const MacAddr& mac) {
+    entries[{device, vlan, target}] = {device, vlan, target, answer, mac, part};
   };
   for (const TenantPlan& tenant : plan.tenants) {
+    if (!plan.wants(tenant)) continue;
+    part = tenant.vni;
     for (const LocalPort& port : tenant.ports) {
       for (const config::Subnet& subnet : tenant.tenant->subnets) {
         put(port.device, Vid(), subnet.prefix, Answer::neighbour, host.gateway_mac);
@@ -185,7 +194,12 @@ void add_neighbours(const Plan& plan, RuleSet& out) {
         }
       }
     }
-    if (!host.public_net || !host.public_net->answer_arp) continue;
+  }
+  part = Vni();
+  const bool answers_outside = plan.wants_common() && host.public_net && host.public_net->answer_arp;
+  for (const TenantPlan& tenant : plan.tenants) {
+    if (!answers_outside) break;
+    // Several tenants may share an address.
     for (const config::Nat& nat : tenant.tenant->nat) {
       put(plan.facts->uplink, host.public_net->vlan.value_or(Vid()), IpPrefix::host(nat.address), Answer::neighbour,
           uplink_mac);
@@ -197,12 +211,13 @@ void add_neighbours(const Plan& plan, RuleSet& out) {
 
 void add_slices(const Plan& plan, RuleSet& out) {
   for (const TenantPlan& tenant : plan.tenants) {
+    if (!plan.wants(tenant)) continue;
     for (const config::Nat& nat : tenant.tenant->nat) {
       if (!nat.ports) continue;
       for (const MaskedPort& block : split_range(*nat.ports)) {
         uint8_t bits = 0;
         for (uint16_t mask = block.mask; (mask & 0x8000U) != 0; mask = static_cast<uint16_t>(mask << 1U)) ++bits;
-        out.slices.push_back({nat.address, block.value, bits, slice_number(nat)});
+        out.slices.push_back({nat.address, block.value, bits, slice_number(nat), tenant.vni});
       }
     }
   }
@@ -220,29 +235,69 @@ void assert_clean(const config::Config& config, const Facts& facts, const RuleSe
   }
   if (!clean) std::abort();
 }
+
+// Depths of everybody's rules may differ: what they lead into may not have been asked for.
+void assert_part_of_whole(const RuleSet& whole, const RuleSet& made, const Parts& parts) {
+  if (whole.displaced > 0) return;
+  auto asked = [&parts](Vni part) { return part == Vni() ? parts.common : parts.tenants.contains(part); };
+  size_t at = 0;
+  bool same = true;
+  for (const CompiledRule& rule : whole.rules) {
+    if (!asked(rule.part)) continue;
+    const CompiledRule* other = at < made.rules.size() ? &made.rules[at++] : nullptr;
+    same = same && other != nullptr && other->rule == rule.rule && other->cookie == rule.cookie &&
+           other->part == rule.part && (rule.part == Vni() || other->depth == rule.depth);
+  }
+  if (same && at == made.rules.size()) return;
+  log::error("parts", "parts compiled apart differ from the whole");
+  std::abort();
+}
 #endif
 
 }  // namespace
 
-RuleSet compile(const config::Config& config, const Facts& facts) {
+namespace {
+
+RuleSet compile_wanted(const config::Config& config, const Facts& facts, const Parts* parts) {
   RuleSet out;
   Plan plan;
+  plan.parts = parts;
   make_plan(config, facts, plan, out);
   for (const TenantPlan& tenant : plan.tenants) {
+    if (!plan.wants(tenant)) continue;
     for (const LocalPort& port : tenant.ports) compile_port(plan, tenant, port, out);
   }
   compile_overlay(plan, out);
   compile_uplink(plan, out);
-  finish_rules(out.rules);
+  out.displaced = finish_rules(out.rules);
   set_depths(out.rules);
   add_neighbours(plan, out);
   add_slices(plan, out);
   std::sort(out.waiting.begin(), out.waiting.end());
   std::sort(out.notes.begin(), out.notes.end());
+  return out;
+}
+
+}  // namespace
+
+RuleSet compile(const config::Config& config, const Facts& facts) {
+  RuleSet out = compile_wanted(config, facts, nullptr);
 #ifndef NDEBUG
   assert_clean(config, facts, out);
 #endif
   return out;
+}
+
+RuleSet compile_parts(const config::Config& config, const Facts& facts, const Parts& parts) {
+  RuleSet out = compile_wanted(config, facts, &parts);
+#ifndef NDEBUG
+  if (out.displaced == 0) assert_part_of_whole(compile(config, facts), out, parts);
+#endif
+  return out;
+}
+
+bool in_shared_chain(const CompiledRule& rule) {
+  return rule.origin.block != BlockKind::port && parse_chain(rule.rule.id.chain).vni == Vni();
 }
 
 std::map<Vni, Zone> allocate_zones(const config::Config& config, const Facts& facts) {

@@ -41,4 +41,7 @@ struct Facts {
   bool operator==(const Facts&) const = default;
 };
 
+// Over everything but the zones, which compile's answer tells (RuleSet::zones).
+uint64_t digest_without_zones(const Facts& facts);
+
 }  // namespace sepal::tc

@@ -36,6 +36,7 @@ void group1_decap(Block& block, const std::vector<const TenantPlan*>& tenants) {
                 block.enter(*tenant), tag);
     }
   }
+  if (!block.plan().wants_common()) return;
   // A NIC decides on tunnels only by what it decapsulates, so the rule it may hold names the outer header; what is not
   // even ours by its outer address reaches the vxlan device in software and ends in the last rule.
   Tag unknown{Group::decap, Vni(), {}, DropReason::unknown_vni};

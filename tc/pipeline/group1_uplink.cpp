@@ -107,20 +107,22 @@ void add_nat(Block& block, const Side& side, const TenantPlan& tenant, const con
   }
 }
 
-}  // namespace
+void add_tenant(Block& block, const TenantPlan& tenant) {
+  for (const config::TenantVlan& vlan : tenant.tenant->vlans) add_tenant_vlan(block, tenant, vlan);
+  const auto& public_net = block.plan().config->host.public_net;
+  if (!public_net) return;
+  for (const config::Nat& nat : tenant.tenant->nat) add_nat(block, Side(public_net->vlan), tenant, nat);
+}
 
-void group1_uplink(Block& block, const std::vector<const TenantPlan*>& tenants) {
+void add_common(Block& block, const std::vector<const TenantPlan*>& tenants) {
   const config::Host& host = block.plan().config->host;
   std::set<IpAddr> public_addresses;
   std::set<Vid> passing = block.facts().host_vlans;
   for (const TenantPlan* tenant : tenants) {
-    for (const config::TenantVlan& vlan : tenant->tenant->vlans) add_tenant_vlan(block, *tenant, vlan);
     if (!host.public_net) continue;
-    const Side side(host.public_net->vlan);
     for (const config::Nat& nat : tenant->tenant->nat) {
-      add_nat(block, side, *tenant, nat);
       if (!public_addresses.insert(nat.address).second) continue;
-      add_public_address(block, side, nat.address, {Group::decap, Vni(), nat.where});
+      add_public_address(block, Side(host.public_net->vlan), nat.address, {Group::decap, Vni(), nat.where});
     }
   }
   if (!public_addresses.empty() && host.public_net->answer_arp) {
@@ -137,6 +139,14 @@ void group1_uplink(Block& block, const std::vector<const TenantPlan*>& tenants) 
   unknown.drop = DropReason::unknown_vlan;
   block.add(0, kPrioUnknownVlan, kEthVlan, Match().eth_type(kEthVlan), {drop()}, unknown);
   block.add(0, kPrioUnknownQinq, kEthQinq, Match().eth_type(kEthQinq), {drop()}, unknown);
+}
+
+}  // namespace
+
+void group1_uplink(Block& block, const std::vector<const TenantPlan*>& tenants) {
+  for (const TenantPlan* tenant : tenants)
+    if (block.plan().wants(*tenant)) add_tenant(block, *tenant);
+  if (block.plan().wants_common()) add_common(block, tenants);
 }
 
 }  // namespace sepal::tc

@@ -29,6 +29,21 @@ void add_expired(Block& block, uint32_t chain, uint16_t prio, const Tag& punted)
   for (Family family : kFamilies) block.add(chain, prio, kEthAll, expiring_ttl(family), {drop()}, tag);
 }
 
+// How a tenant's share of the public addresses leads to it, for what chain 0 could not tell.
+void add_slices(Block& block, const TenantPlan& tenant, uint32_t by_port, uint32_t by_slice) {
+  const std::vector<Action> track{ct_lookup(tenant.zone), goto_chain(block.chain(Group::nat, tenant.vni))};
+  for (const config::Nat& nat : tenant.tenant->nat) {
+    Tag to_tenant{Group::punted, tenant.vni, nat.where};
+    to_tenant.skip_hw = true;
+    for (const Match& match : public_slice_matches(nat)) {
+      block.add(by_port, nat.ports ? 4 : 2, kEthAll, match, track, to_tenant);
+    }
+    if (!nat.ports) continue;
+    block.add(by_slice, 1, kEthAll, Match().eth_type(eth_of(nat.address.family)).set(Key::hash, slice_number(nat)),
+              track, to_tenant);
+  }
+}
+
 }  // namespace
 
 void group5_punted(Block& block, const TenantPlan& tenant, const LocalPort* from) {
@@ -59,9 +74,13 @@ void group5_punted(Block& block, const TenantPlan& tenant, const LocalPort* from
 }
 
 void group5_public(Block& block) {
-  const uint32_t punted = block.chain(Group::punted, Vni());
   const uint32_t by_port = block.chain(Group::decap, Vni());
   const uint32_t by_slice = block.chain(Group::fresh, Vni());
+  for (const TenantPlan& tenant : block.plan().tenants)
+    if (block.plan().wants(tenant)) add_slices(block, tenant, by_port, by_slice);
+  if (!block.plan().wants_common()) return;
+
+  const uint32_t punted = block.chain(Group::punted, Vni());
   const config::Location where = block.plan().config->host.public_net->where;
   Tag tag{Group::punted, Vni(), where};
   tag.skip_hw = true;
@@ -86,19 +105,6 @@ void group5_public(Block& block) {
   last.drop = DropReason::bad_fragment;
   block.add(punted, kPrioLast, kEthAll, Match(), {drop()}, last);
 
-  for (const TenantPlan& tenant : block.plan().tenants) {
-    const std::vector<Action> track{ct_lookup(tenant.zone), goto_chain(block.chain(Group::nat, tenant.vni))};
-    for (const config::Nat& nat : tenant.tenant->nat) {
-      Tag to_tenant{Group::punted, tenant.vni, nat.where};
-      to_tenant.skip_hw = true;
-      for (const Match& match : public_slice_matches(nat)) {
-        block.add(by_port, nat.ports ? 4 : 2, kEthAll, match, track, to_tenant);
-      }
-      if (!nat.ports) continue;
-      block.add(by_slice, 1, kEthAll, Match().eth_type(eth_of(nat.address.family)).set(Key::hash, slice_number(nat)),
-                track, to_tenant);
-    }
-  }
   block.add(by_port, kPrioLast, kEthAll, Match(), {drop()}, outside);
   block.add(by_slice, kPrioLast, kEthAll, Match(), {drop()}, outside);
 }

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -94,9 +95,13 @@ struct CompiledRule {
   Cookie cookie;  // content hash over spec and protocol, the tenant's zone
   Origin origin;
   uint8_t depth =
-      0;  // longest goto path from here to a leaf: rules are added by ascending and removed by descending depth
+      0;     // longest goto path from here to a leaf: rules are added by ascending and removed by descending depth
+  Vni part;  // whose part of the rule set it is (see Parts); 0: everybody's
   bool operator==(const CompiledRule&) const = default;
 };
+
+// Whether rules of several parts may stand in this rule's chain.
+bool in_shared_chain(const CompiledRule& rule);
 
 // An entry the eBPF objects need, beside the rules: see bpf/shared.h for the maps.
 struct NeighbourEntry {                                                                // map sepal_neighbours
@@ -105,6 +110,7 @@ struct NeighbourEntry {                                                         
   IpPrefix target;                                                                     // IPv4 or IPv6
   enum class Answer : uint8_t { silent, neighbour, gateway } answer = Answer::silent;  // silent: the asker's own
   MacAddr mac;                                                                         // what is answered
+  Vni part = {};                                                                       // see Parts
   auto operator<=>(const NeighbourEntry&) const = default;
 };
 struct SliceEntry {        // map sepal_slices
@@ -112,6 +118,7 @@ struct SliceEntry {        // map sepal_slices
   uint16_t port = 0;       // first of an aligned power-of-two range, host order
   uint8_t port_bits = 16;  // how many leading bits of the port count
   uint32_t slice = 0;      // number the `hash` rules match, never 0
+  Vni part = {};           // see Parts
   auto operator<=>(const SliceEntry&) const = default;
 };
 
@@ -121,6 +128,7 @@ struct RuleSet {
   std::vector<SliceEntry> slices;          // sorted
   std::map<Vni, Zone> zones;               // of every tenant compiled
   std::vector<PortKey> waiting;            // ports whose device is not there, sorted
+  size_t displaced = 0;  // rules of chains that several parts share whose handle was taken: theirs tells of others
   std::vector<std::string>
       notes;  // other things that wait or differ, one line each, sorted ("public IPv4 gateway's MAC unknown: …")
   bool operator==(const RuleSet&) const = default;
@@ -128,6 +136,19 @@ struct RuleSet {
 
 // Compiles everything. Pure: same config and facts, same result. `config` must be valid (config::validate).
 RuleSet compile(const config::Config& config, const Facts& facts);
+
+// A rule set falls into parts: one for each tenant (the blocks of its ports as a whole, and what is tagged with its VNI
+// in the overlay's and the uplink's blocks) and one of everybody's (the rest of those two blocks, part 0). A part
+// depends on the host, the facts, its own tenant and that tenant's peers; part 0 on the host, the facts and every
+// tenant's `nat`.
+struct Parts {
+  std::set<Vni> tenants;  // of the configuration
+  bool common = false;
+};
+// Compiles some parts: of the rules, neighbours and slices that compile() makes, those whose `part` is asked for (of
+// part 0 their depths may be less, where they lead into a part that is not). Zones, waiting ports and notes are the
+// whole configuration's. Only where nothing was displaced do parts compiled apart make up the whole.
+RuleSet compile_parts(const config::Config& config, const Facts& facts, const Parts& parts);
 
 // Zones for all tenants: those in facts.zones are kept, the others get the lowest free number in VNI order.
 std::map<Vni, Zone> allocate_zones(const config::Config& config, const Facts& facts);

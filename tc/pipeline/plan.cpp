@@ -160,6 +160,14 @@ std::vector<Entry> reduce(std::vector<Entry> entries, const Same& same, const Is
   return kept;
 }
 
+void resolve(Plan& plan, TenantPlan& tenant) {
+  add_targets(plan, tenant);
+  for (Routes routes : {Routes::all, Routes::local_only}) {
+    tenant.block_targets[static_cast<size_t>(routes)] = targets_in_block(tenant, routes);
+    tenant.block_classes[static_cast<size_t>(routes)] = classify(tenant, routes);
+  }
+}
+
 }  // namespace
 
 void make_plan(const config::Config& config, const Facts& facts, Plan& plan, RuleSet& out) {
@@ -180,13 +188,14 @@ void make_plan(const config::Config& config, const Facts& facts, Plan& plan, Rul
       if (nat.ports) plan.shared_public.insert(nat.address);
     }
   }
+  std::set<const TenantPlan*> led_into;
   for (TenantPlan& tenant : plan.tenants) {
-    add_targets(plan, tenant);
-    for (Routes routes : {Routes::all, Routes::local_only}) {
-      tenant.block_targets[static_cast<size_t>(routes)] = targets_in_block(tenant, routes);
-      tenant.block_classes[static_cast<size_t>(routes)] = classify(tenant, routes);
-    }
+    if (!plan.wants(tenant)) continue;
+    resolve(plan, tenant);
+    led_into.insert(tenant.peers.begin(), tenant.peers.end());
   }
+  for (TenantPlan& tenant : plan.tenants)
+    if (!plan.wants(tenant) && led_into.contains(&tenant)) resolve(plan, tenant);
   note_missing_gateway(config, facts, out);
 }
 
@@ -195,6 +204,7 @@ void Block::add(uint32_t chain, uint16_t prio, uint16_t protocol, Match match, s
   CompiledRule& added = out_.rules.emplace_back();
   added.rule.id = {device_, chain, prio, protocol, 0};
   added.origin = {kind_, tag.group, tag.vni, tag.drop, tag.where};
+  added.part = kind_ == BlockKind::port ? owner_ : tag.vni;
   if (auto zone = out_.zones.find(tag.vni); zone != out_.zones.end()) added.cookie.zone = zone->second;
   added.cookie.instance = facts().instance;
   // The unit that leaves hardware is a port's whole block; in the others it is a VNI, behind the shared chain 0.

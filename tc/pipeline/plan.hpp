@@ -80,7 +80,13 @@ struct Plan {
   std::vector<TenantPlan> tenants;  // sorted by VNI; addresses are stable (peers point into it)
   std::set<IpAddr> shared_public;   // public addresses given out in slices
   MacAddr overlay_mac;              // what stands as destination inside the tunnel
+  const Parts* parts = nullptr;     // what is compiled; null: everything
+  [[nodiscard]] bool wants(const TenantPlan& tenant) const {
+    return parts == nullptr || parts->tenants.contains(tenant.vni);
+  }
+  [[nodiscard]] bool wants_common() const { return parts == nullptr || parts->common; }
 };
+// Targets are resolved for the tenants that plan.parts asks for, and for those that they lead into.
 void make_plan(const config::Config& config, const Facts& facts, Plan& plan, RuleSet& out);
 
 // Where a rule comes from and whether the NIC may hold it.
@@ -95,9 +101,12 @@ struct Tag {
 // One device's block while its rules are made. `prio` values are the groups' own business.
 class Block {
  public:
-  // `software_only`: nothing of this block may be in hardware.
-  Block(BlockKind kind, IfIndex device, const Plan& plan, RuleSet& out, bool software_only = false)
-      : kind_(kind), device_(device), plan_(plan), out_(out), software_only_(software_only) {}
+  // A port's block, all of it `owner`'s part. `software_only`: nothing of this block may be in hardware.
+  Block(IfIndex device, Vni owner, const Plan& plan, RuleSet& out, bool software_only)
+      : kind_(BlockKind::port), device_(device), owner_(owner), plan_(plan), out_(out), software_only_(software_only) {}
+  // One that all tenants share: a rule is the part of the VNI it is tagged with.
+  Block(BlockKind kind, IfIndex device, const Plan& plan, RuleSet& out)
+      : kind_(kind), device_(device), plan_(plan), out_(out) {}
 
   [[nodiscard]] BlockKind kind() const { return kind_; }
   [[nodiscard]] IfIndex device() const { return device_; }
@@ -117,12 +126,13 @@ class Block {
  private:
   BlockKind kind_;
   IfIndex device_;
+  Vni owner_;  // of a port's block
   const Plan& plan_;
   RuleSet& out_;
-  bool software_only_;
+  bool software_only_ = false;
 };
 
-// The groups, each in its own file.
+// The groups, each in its own file. In the blocks that all share, each adds what plan().wants().
 void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& port);
 void group1_decap(Block& block, const std::vector<const TenantPlan*>& tenants);
 void group1_uplink(Block& block, const std::vector<const TenantPlan*>& tenants);

@@ -1,0 +1,27 @@
+// Facts in one number.
+#include "tc/pipeline/facts.hpp"
+
+#include "base/digest.hpp"
+
+namespace sepal::tc {
+void mix(Digest& digest, const PortKey& key) {
+  const auto& [tenant, port] = key;
+  digest.all(tenant, port);
+}
+
+void mix(Digest& digest, const BpfProgram& program) {
+  const auto& [name, tag] = program;
+  digest.all(name, tag);
+}
+
+uint64_t digest_without_zones(const Facts& facts) {
+  const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, zones, answer_neighbour, choose_slice,
+               instance] = facts;
+  (void)zones;
+  Digest digest;
+  digest.all(uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, answer_neighbour, choose_slice,
+             instance);
+  return digest.value();
+}
+
+}  // namespace sepal::tc
