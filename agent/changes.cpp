@@ -50,8 +50,8 @@ std::string removed_object(const Filter& filter) {
 class Summary {
  public:
   Summary(const Names& names, const std::vector<tc::CompiledRule>& wanted, const std::vector<tc::Observed>& observed,
-          const std::vector<Filter>& removed)
-      : names_(names), wanted_(wanted), observed_(observed) {
+          const std::vector<Filter>& removed, std::set<IfIndex> keeps)
+      : names_(names), wanted_(wanted), observed_(observed), keeps_(std::move(keeps)) {
     for (const auto& rule : wanted) keeps_.insert(rule.rule.id.device);
     for (const auto& rule : observed) had_.insert(rule.id.device);
     for (const Filter& filter : removed) full_.emplace(filter.rule.id, &filter);
@@ -125,8 +125,8 @@ class Summary {
 
 std::vector<Change> summarize(const Names& names, const std::vector<tc::CompiledRule>& wanted,
                               const std::vector<tc::Observed>& observed, const std::vector<tc::Step>& steps,
-                              const std::vector<Filter>& removed) {
-  Summary summary(names, wanted, observed, removed);
+                              const std::vector<Filter>& removed, const std::set<IfIndex>& keeps) {
+  Summary summary(names, wanted, observed, removed, keeps);
   for (const tc::Step& step : steps) summary.add(step);
   return summary.take();
 }

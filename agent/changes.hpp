@@ -2,6 +2,7 @@
 // `plan` and for the log of a pass.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,10 @@ struct Change {
 };
 
 // `removed`: full dumps of the rules that go, where known (a terse dump tells neither route nor port); may be empty.
+// `keeps`: devices that keep rules, even where none of `wanted` stands there.
 std::vector<Change> summarize(const Names& names, const std::vector<tc::CompiledRule>& wanted,
                               const std::vector<tc::Observed>& observed, const std::vector<tc::Step>& steps,
-                              const std::vector<Filter>& removed = {});
+                              const std::vector<Filter>& removed = {}, const std::set<IfIndex>& keeps = {});
 
 // "+ port web-0: 12 rules in 3 blocks"
 std::string to_string(const Change& change);

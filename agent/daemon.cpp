@@ -50,6 +50,7 @@ Daemon::Daemon(Kernel kernel, DaemonSettings settings, Events& events, Notifier&
       events_(events),
       notifier_(notifier),
       reconciler_(kernel, settings_.paths),
+      directory_(settings_.config_directory),
       started_(Clock::now()),
       next_look_(started_),
       next_alive_(started_),
@@ -75,16 +76,14 @@ std::optional<int> Daemon::start() {
 }
 
 bool Daemon::read_config() {
-  auto read = config::read_directory(settings_.config_directory);
-  if (read) {
-    config_ = std::move(*read);
-    faults_.clear();
-    return true;
-  }
+  auto read = directory_.read();
+  faults_.clear();
+  if (read) return true;
   faults_ = std::move(read.error());
   for (const config::Fault& fault : faults_) log::error("config-fault", fault.to_string());
   log::error("config-invalid", settings_.config_directory + ": " + count_text(faults_.size(), "fault") +
-                                   (config_ ? "; the configuration before stays in force" : "; nothing was changed"));
+                                   (directory_.config() != nullptr ? "; the configuration before stays in force"
+                                                                   : "; nothing was changed"));
   return false;
 }
 
@@ -116,7 +115,7 @@ void Daemon::act() {
     reload();
   } else if (links_due_ && *links_due_ <= now) {
     links_due_.reset();
-    const auto changed = reconciler_.devices_changed(*config_);
+    const auto changed = reconciler_.devices_changed(config());
     if (!changed || *changed) pass(Cause::links);
   } else if (retry && *retry <= now) {
     pass(Cause::retry);
@@ -125,11 +124,26 @@ void Daemon::act() {
   }
 }
 
+// What is known to have changed is followed; what somebody else may have changed takes a look. So does a reload of what
+// is in force already: who asks for it wants to be sure.
+Result<PassReport> Daemon::pass_for(Cause cause, const Progress& progress) {
+  switch (cause) {
+    case Cause::start: return reconciler_.apply(config(), progress);
+    case Cause::links: return reconciler_.follow(config(), progress);
+    case Cause::reload: {
+      auto followed = reconciler_.follow(config(), progress);
+      return followed && followed->quiet ? reconciler_.apply(config(), progress) : followed;
+    }
+    case Cause::look:
+    case Cause::retry: break;
+  }
+  return reconciler_.look_again(config(), progress);
+}
+
 bool Daemon::pass(Cause cause) {
   const milliseconds before = cpu_time();
   const Progress progress = [this] { return this->progress(); };
-  const bool whole = cause == Cause::start || cause == Cause::reload;
-  auto report = whole ? reconciler_.apply(*config_, progress) : reconciler_.look_again(*config_, progress);
+  auto report = pass_for(cause, progress);
   ::malloc_trim(0);  // rules are compiled, written and let go: give their memory back
   const milliseconds cost = cpu_time() - before;
   if (!report) {
@@ -187,7 +201,7 @@ void Daemon::log_pass(const PassReport& report, Cause cause) {
   if (outcome.writes() > 0 || cause == Cause::start || cause == Cause::reload)
     log::info("pass", std::to_string(outcome.added) + " added, " + std::to_string(outcome.replaced) + " replaced, " +
                           std::to_string(outcome.removed) + " removed; " +
-                          status_line(report, reconciler_.troubles(), config_->tenants.size()));
+                          status_line(report, reconciler_.troubles(), config().tenants.size()));
 }
 
 // Names a refused rule once, and says when it is accepted at last.
@@ -246,7 +260,7 @@ json Daemon::reload() {
              {"faults", to_json(faults_)}};
   } else {
     reconciler_.forget_back_off();
-    log::info("reload", "read " + settings_.config_directory + ": " + count_text(config_->tenants.size(), "tenant"));
+    log::info("reload", "read " + settings_.config_directory + ": " + count_text(config().tenants.size(), "tenant"));
     if (pass(Cause::reload)) {
       const int code = reconciler_.troubles().empty() ? kExitOk : kExitRefused;
       reply = {{"ok", true}, {"exit", code}, {"report", to_json(last_, reconciler_.troubles(), Clock::now())}};
@@ -276,13 +290,14 @@ json Daemon::status() const {
            {"instance", settings_.paths.instance},
            {"pid", ::getpid()},
            {"config", settings_.config_directory},
-           {"tenants", config_ ? config_->tenants.size() : 0},
+           {"tenants", directory_.config() != nullptr ? config().tenants.size() : 0},
            {"faults", to_json(faults_)},
            {"running_seconds", seconds.count()},
            {"look_interval_ms", look_pause_.count()},
            {"look_cpu_ms", look_cost_.count()},
            {"writes", kernel_.route.writes()},
-           {"summary", config_ ? status_line(last_, reconciler_.troubles(), config_->tenants.size()) : ""},
+           {"summary",
+            directory_.config() != nullptr ? status_line(last_, reconciler_.troubles(), config().tenants.size()) : ""},
            {"report", to_json(last_, reconciler_.troubles(), Clock::now())}};
   if (last_error_) out["error"] = to_json(*last_error_);
   return out;
@@ -304,7 +319,9 @@ void Daemon::keep_alive() {
 
 std::string Daemon::status_text() const {
   if (last_error_) return "last pass failed: " + last_error_->message();
-  std::string text = config_ ? status_line(last_, reconciler_.troubles(), config_->tenants.size()) : "no configuration";
+  std::string text = directory_.config() != nullptr
+                         ? status_line(last_, reconciler_.troubles(), config().tenants.size())
+                         : "no configuration";
   if (!faults_.empty())
     text = "configuration invalid (" + count_text(faults_.size(), "fault") + "), the one before is in force: " + text;
   return text;

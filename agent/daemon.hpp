@@ -11,7 +11,7 @@
 #include "agent/notify.hpp"
 #include "agent/paths.hpp"
 #include "agent/reconciler.hpp"
-#include "config/read.hpp"
+#include "config/directory.hpp"
 
 namespace sepal::agent {
 
@@ -31,6 +31,8 @@ class Daemon {
 
   // Something about links changed: act soon, once for many such calls.
   void links_changed();
+  // Where the reconciler asks what happened to devices (Devices::Heard).
+  void set_device_events(Devices::Heard heard) { reconciler_.set_device_events(std::move(heard)); }
 
  private:
   enum class Cause : uint8_t { start, reload, look, links, retry };
@@ -39,6 +41,7 @@ class Daemon {
   bool read_config();
   void act();
   bool pass(Cause cause);
+  Result<PassReport> pass_for(Cause cause, const Progress& progress);
   void log_pass(const PassReport& report, Cause cause);
   void log_troubles();
   void answer(const Request& request);
@@ -48,6 +51,7 @@ class Daemon {
   nlohmann::json status() const;
   bool progress();
   void keep_alive();
+  [[nodiscard]] const config::Config& config() const { return *directory_.config(); }
   [[nodiscard]] std::string status_text() const;
   [[nodiscard]] Clock::time_point next_deadline() const;
   [[nodiscard]] std::optional<Clock::time_point> next_retry() const;
@@ -57,7 +61,7 @@ class Daemon {
   Events& events_;
   Notifier& notifier_;
   Reconciler reconciler_;
-  std::optional<config::Config> config_;             // in force
+  config::ConfigDirectory directory_;                // its config() is in force
   std::vector<config::Fault> faults_;                // of the last reading; empty: it is what is in force
   PassReport last_;                                  // the last pass that was not quiet
   std::optional<Error> last_error_;                  // of the last pass

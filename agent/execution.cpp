@@ -176,6 +176,11 @@ class Execution {
     const CompiledRule& rule = in_.wanted[step.rule];
     auto found = get_filter(kernel_.route, rule.rule.id);
     if (!found) return Unexpected(found.error());
+    if (in_.from_memory) {
+      outcome_.surprised = true;
+      there_[step.rule] = *found && (*found)->state.cookie == rule.cookie;
+      return {};
+    }
     if (!*found) {
       refuse(step, {Errc::conflict, EEXIST, "a filter with the same match stands here under another handle", {}});
       return {};
@@ -209,8 +214,9 @@ class Execution {
     const auto& observed = in_.world.observed;
     for (size_t i = first; i < in_.steps.size(); ++i) {
       const uint32_t index = in_.steps[i].rule;
-      const bool is_last =
-          index + 1 == observed.size() || chain_of(observed[index + 1].id) != chain_of(observed[index].id);
+      const tc::RuleId& id = observed[index].id;
+      const bool is_last = (index + 1 == observed.size() || chain_of(observed[index + 1].id) != chain_of(id)) &&
+                           !(in_.goes_on && in_.goes_on(id));
       (is_last ? late : early).push_back(index);
     }
     if (auto removed = remove_some(early); !removed) return removed;
@@ -232,6 +238,8 @@ class Execution {
         } else if (answer.error().code != Errc::not_found) {
           outcome_.not_removed.emplace_back(id, answer.error());
           unsettled_.insert(id.device);
+        } else {
+          outcome_.surprised = outcome_.surprised || in_.from_memory;
         }
       });
       if (!transacted) return Unexpected(while_doing(transacted.error(), "remove filters"));

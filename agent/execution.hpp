@@ -35,6 +35,7 @@ struct Outcome {
   std::vector<std::pair<tc::RuleId, Error>> not_removed;
   size_t kept = 0;            // unwanted last rules that stay because something may still jump to their chains
   bool devices_left = false;  // a device went away meanwhile: look again
+  bool surprised = false;     // from memory: the kernel is not as it was remembered: look
   bool stopped = false;       // `progress` asked for it; the rest is undone
   [[nodiscard]] size_t writes() const { return added + replaced + removed; }
 };
@@ -49,6 +50,11 @@ struct ExecutionInput {
   std::map<IfIndex, Error> unusable = {};  // devices no rule can stand on, and why
   Remembered remembered = {};              // may be empty
   Progress progress = {};                  // may be empty
+  // The steps come of what was remembered, not seen, and concern only a part of what stands. A rule of ours where none
+  // was remembered is then left alone, for it may be another part's; `goes_on` tells of a chain whether rules of other
+  // parts stand in it, behind the last that is known here.
+  bool from_memory = false;
+  std::function<bool(const tc::RuleId&)> goes_on = {};
 };
 
 // An Error: the connection to the kernel broke, or answers are unknown; look again.

@@ -31,6 +31,12 @@ class NamedPrograms : public SlowPath {
   Result<void> drop_stale(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
     return not_here();
   }
+  Result<void> put_some(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
+    return not_here();
+  }
+  Result<void> drop_some(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
+    return not_here();
+  }
   Result<bool> unpin() override { return not_here(); }
 
  private:

@@ -26,6 +26,7 @@ Result<Paths> Paths::make(std::string_view instance, std::string_view run_direct
   paths.lock = base + ".lock";
   paths.socket = base + ".sock";
   paths.state = base + ".state";
+  paths.last = base + ".last";
   return paths;
 }
 

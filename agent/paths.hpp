@@ -1,5 +1,6 @@
-// Where an instance keeps its few files: the writer's lock, the control socket, the small state file. Nothing here
-// opens them. Everything lives under /run, because everything these files speak of ends with the running kernel, too.
+// Where an instance keeps its few files: the writer's lock, the control socket, the small state file, what the last
+// pass left. Nothing here opens them. Everything lives under /run, because everything these files speak of ends with
+// the running kernel, too.
 #pragma once
 
 #include <string>
@@ -19,6 +20,7 @@ struct Paths {
   std::string lock;    // DIRECTORY/INSTANCE.lock
   std::string socket;  // DIRECTORY/INSTANCE.sock
   std::string state;   // DIRECTORY/INSTANCE.state
+  std::string last;    // DIRECTORY/INSTANCE.last
 
   // Refuses names that are no plain file name: letters, digits, '-', '_', at most 63 characters, a letter or digit
   // first.

@@ -1,6 +1,7 @@
 // Keeps the kernel true to a configuration: one pass looks, compiles, compares, writes what differs, and remembers what
-// was refused. Between passes it holds no rules: a digest of what it left behind tells a quiet look from a changed
-// kernel, and everything else is compiled again when needed.
+// was refused. Between passes it holds no rules, but their places and cookies: a digest of all of them tells a quiet
+// look from a changed kernel, and by tenant they tell a changed configuration from what stands (ledger.hpp), so that a
+// change costs what it concerns. A look is the truth: whatever it contradicts is forgotten.
 #pragma once
 
 #include <chrono>
@@ -10,8 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "agent/devices.hpp"
 #include "agent/execution.hpp"
 #include "agent/kernel.hpp"
+#include "agent/last_pass.hpp"
+#include "agent/ledger.hpp"
 #include "agent/paths.hpp"
 #include "agent/world.hpp"
 #include "config/model.hpp"
@@ -53,9 +57,15 @@ class Reconciler {
   Result<PassReport> apply(const config::Config& config, const Progress& progress);
   // The same, but returns early (quiet) when the kernel is as the last pass left it.
   Result<PassReport> look_again(const config::Config& config, const Progress& progress);
+  // The same as apply() where the last pass is remembered and nobody else wrote since, but without a look: it compiles
+  // and compares the tenants alone whose configuration or devices are others now; quiet when there are none. Falls back
+  // to apply() as soon as that does not hold.
+  Result<PassReport> follow(const config::Config& config, const Progress& progress);
 
   // Whether devices are others than the last pass saw, without reading any filter: true also when that is not known.
   Result<bool> devices_changed(const config::Config& config);
+  // Where events of devices come from. Without them nothing is followed: every change takes a look.
+  void set_device_events(Devices::Heard heard) { devices_.set_events(std::move(heard)); }
 
   using Troubles = std::map<std::pair<tc::RuleId, uint64_t>, Trouble>;
   [[nodiscard]] const Troubles& troubles() const { return troubles_; }
@@ -75,21 +85,54 @@ class Reconciler {
     bool operator==(const Left&) const = default;
   };
 
-  Result<PassReport> pass(const config::Config& config, const Progress& progress, bool may_be_quiet);
+  // What of a change was followed. `whole`: nothing is left to do, or to be done by a look.
+  struct Followed {
+    PassReport report;
+    bool whole = false;
+  };
+
+  Result<PassReport> pass(const config::Config& config, const Progress& progress, bool may_be_quiet,
+                          PassReport total = {});
   Result<PassReport> change(const config::Config& config, const Progress& progress, World world);
   Result<World> prepare_world(const config::Config& config, std::vector<std::string>& made);
-  Result<std::map<IfIndex, Error>> attach_devices(const tc::RuleSet& rules, const World& world, PassReport& report);
-  void release_devices(const tc::RuleSet& rules, const World& world, PassReport& report);
+  std::optional<PassReport> believe_last_pass(const config::Config& config, const World& world, const Left& now);
+  Result<std::map<IfIndex, Error>> attach_devices(const std::set<IfIndex>& devices, const World& world,
+                                                  PassReport& report);
+  void release_devices(const std::set<IfIndex>& devices, const World& world, PassReport& report);
+  void end_service(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts, PassReport& report);
   void remember(const tc::RuleSet& rules, const World& world, const config::Config& config, const PassReport& report);
+  void learn(const config::Config& config, const World& world);
+  void record(uint64_t config_digest, const tc::RuleSet& rules, const PassReport& report) const;
+  void forget();
   static Left left_by(const tc::Facts& facts, const std::vector<tc::Observed>& observed);
   [[nodiscard]] const Refusal* remembered(const tc::CompiledRule& rule) const;
+
+  // follow.cpp
+  Followed follow_from_memory(const config::Config& config, const Progress& progress);
+  std::optional<World> world_from_memory(const config::Config& config);
+  bool follow_due(const config::Config& config, const Progress& progress, World world, const Due& due,
+                  PassReport& report);
+  bool write_due(const Progress& progress, const World& world, const Due& due, const Ledger& ledger,
+                 const tc::RuleSet& made, const std::vector<tc::Step>& steps, PassReport& report);
 
   Kernel kernel_;
   Paths paths_;
   std::function<Clock::time_point()> now_;
   Troubles troubles_;
+  Devices devices_;
   std::optional<Left> left_;
+  std::optional<Ledger> ledger_;  // only beside left_: what that digest is of
+  bool unlearnable_ = false;      // what is left cannot be told apart into parts
+  SavedState saved_;              // as the file has it; read anew by every look
+  size_t foreign_ = 0;            // filters of others that the last look saw
+  bool fresh_ = true;             // no pass yet
 };
+
+// The digest of one rule's place and cookie; those of a set are summed up, so that their order does not matter.
+uint64_t digest_of_rule(const tc::RuleId& id, const tc::Cookie& cookie);
+std::set<IfIndex> devices_of(const tc::RuleSet& rules);
+// A pass that wrote nothing yet, of `count` rules.
+PassReport report_on(const World& world, const tc::RuleSet& rules, size_t count);
 
 // What a pass would do, without doing it: for `plan`, and the first half of a pass.
 struct Difference {

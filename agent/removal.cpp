@@ -6,6 +6,7 @@
 #include "agent/clsact.hpp"
 #include "agent/connections.hpp"
 #include "agent/execution.hpp"
+#include "agent/last_pass.hpp"
 #include "agent/state.hpp"
 #include "agent/world.hpp"
 #include "base/limits.hpp"
@@ -46,6 +47,7 @@ void end_all_connections(Kernel& kernel, const World& world, const SavedState& s
 
 Result<RemovalReport> remove_everything(Kernel& kernel, const Paths& paths, const Progress& progress) {
   RemovalReport report;
+  forget_last_pass(paths.last);
   const SavedState saved = load_state(paths.state);
   auto world = look(kernel, {nullptr, paths.instance, &saved});
   if (!world) return Unexpected(world.error());

@@ -68,6 +68,7 @@ int serve(DaemonSettings settings) {
     if (!changes || !changes->empty()) daemon.links_changed();
     return changes.has_value();
   });
+  daemon.set_device_events([&monitor] { return monitor->take(); });
   const int code = daemon.run();
   events->reset();
   lock->remove_file();

@@ -69,6 +69,20 @@ class LoadedSlowPath : public SlowPath {
     return {};
   }
 
+  Result<void> put_some(const std::vector<tc::NeighbourEntry>& neighbours,
+                        const std::vector<tc::SliceEntry>& slices) override {
+    if (auto loaded = load(); !loaded) return loaded;
+    if (auto put = loaded_->put_some(to_entries(neighbours)); !put) return put;
+    return loaded_->put_some(to_entries(slices));
+  }
+
+  Result<void> drop_some(const std::vector<tc::NeighbourEntry>& neighbours,
+                         const std::vector<tc::SliceEntry>& slices) override {
+    if (auto loaded = load(); !loaded) return loaded;
+    if (auto dropped = loaded_->drop_some(to_entries(neighbours)); !dropped) return dropped;
+    return loaded_->drop_some(to_entries(slices));
+  }
+
   Result<bool> unpin() override {
     loaded_.reset();
     return bpf::remove(place_);

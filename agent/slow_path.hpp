@@ -32,6 +32,11 @@ class SlowPath {
   // Removes what is not wanted any more.
   virtual Result<void> drop_stale(const std::vector<tc::NeighbourEntry>& neighbours,
                                   const std::vector<tc::SliceEntry>& slices) = 0;
+  // The same for a few entries, when what the maps hold is remembered: nothing is read.
+  virtual Result<void> put_some(const std::vector<tc::NeighbourEntry>& neighbours,
+                                const std::vector<tc::SliceEntry>& slices) = 0;
+  virtual Result<void> drop_some(const std::vector<tc::NeighbourEntry>& neighbours,
+                                 const std::vector<tc::SliceEntry>& slices) = 0;
   // Unpins everything of this instance; true when something was there.
   virtual Result<bool> unpin() = 0;
 };

@@ -88,7 +88,10 @@ Result<void> save_state(const std::string& path, const SavedState& state) {
   }
   for (const auto& [address, mac] : state.gateways)
     text += "gateway " + address.to_string() + " " + mac.to_string() + "\n";
+  return replace_file(path, text);
+}
 
+Result<void> replace_file(const std::string& path, std::string_view text) {
   const std::string fresh = path + ".new";
   UniqueFd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!fd.valid()) return fail_errno(errno, "open " + fresh);

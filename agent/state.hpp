@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/net_types.hpp"
@@ -28,7 +29,9 @@ struct SavedState {
 
 // A missing or damaged file is an empty state: it is an aid, never a condition.
 SavedState load_state(const std::string& path);
-// Atomic: a new file is renamed over the old one.
 Result<void> save_state(const std::string& path, const SavedState& state);
+
+// Atomic: a new file is renamed over the old one.
+Result<void> replace_file(const std::string& path, std::string_view text);
 
 }  // namespace sepal::agent

@@ -2,6 +2,7 @@
 #include "agent/world.hpp"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "agent/filters.hpp"
 #include "base/limits.hpp"
@@ -24,13 +25,21 @@ class Look {
   Result<World> run() {
     if (auto done = read_links(); !done) return Unexpected(done.error());
     if (in_.filters) {
+      if (auto done = read_qdiscs(); !done) return Unexpected(done.error());
       if (auto done = read_filters(); !done) return Unexpected(done.error());
       read_zones();
     }
-    if (in_.config == nullptr) return std::move(world_);
-    if (auto done = find_underlay(); !done) return Unexpected(done.error());
+    if (in_.config != nullptr) {
+      if (auto done = gather_facts(); !done) return Unexpected(done.error());
+    }
+    return std::move(world_);
+  }
+
+ private:
+  Result<void> gather_facts() {
+    if (auto done = find_underlay(); !done) return done;
     find_ports();
-    if (auto done = find_gateways(); !done) return Unexpected(done.error());
+    if (auto done = find_gateways(); !done) return done;
     if (auto programs = kernel_.slow_path.programs()) {
       world_.facts.answer_neighbour = programs->answer_neighbour;
       world_.facts.choose_slice = programs->choose_slice;
@@ -39,21 +48,32 @@ class Look {
       world_.has_slow_path = false;
       world_.problems.push_back(programs.error().message());
     }
-    return std::move(world_);
+    return {};
   }
 
- private:
   Result<void> read_links() {
+    if (in_.links == nullptr) {
+      if (auto listed = list_links(); !listed) return listed;
+    }
+    for (const Link& link : links()) {
+      world_.devices.emplace_hint(world_.devices.end(), link.index, link.name);
+      if (link.vxlan && link.alias == "sepal:" + in_.instance) world_.own_vxlans.push_back({link.index, link.name});
+    }
+    return {};
+  }
+
+  [[nodiscard]] const std::vector<Link>& links() const { return in_.links != nullptr ? *in_.links : world_.links; }
+
+  Result<void> list_links() {
     auto links = netlink::list_links(kernel_.route);
     for (int again = 0; !links && links.error().code == Errc::resync && again < 3; ++again)
       links = netlink::list_links(kernel_.route);
     if (!links) return Unexpected(while_doing(links.error(), "list devices"));
-    links_ = std::move(*links);
-    for (const Link& link : links_) {
-      world_.devices.emplace(link.index, link.name);
-      if (link.vxlan && link.alias == "sepal:" + in_.instance) world_.own_vxlans.push_back({link.index, link.name});
-    }
-    if (!in_.filters) return {};
+    world_.links = std::move(*links);
+    return {};
+  }
+
+  Result<void> read_qdiscs() {
     auto clsact = netlink::list_clsact(kernel_.route);
     for (int again = 0; !clsact && clsact.error().code == Errc::resync && again < 3; ++again)
       clsact = netlink::list_clsact(kernel_.route);
@@ -120,9 +140,11 @@ class Look {
       if (filter.cookie) claim(nobody(filter.cookie->zone), filter.cookie->zone);
   }
 
-  [[nodiscard]] const Link* find_link(const std::string& name) const {
-    const auto found = std::find_if(links_.begin(), links_.end(), [&](const Link& link) { return link.name == name; });
-    return found == links_.end() ? nullptr : &*found;
+  const Link* find_link(const std::string& name) {
+    if (by_name_.empty())
+      for (const Link& link : links()) by_name_.emplace(link.name, &link);
+    const auto found = by_name_.find(name);
+    return found == by_name_.end() ? nullptr : found->second;
   }
 
   Result<void> find_underlay() {
@@ -133,9 +155,9 @@ class Look {
                                        "' is not there: create it, or name another in underlay.device");
     world_.facts.uplink = uplink->index;
     world_.facts.uplink_mac = uplink->mac;
-    for (const Link& link : links_)
+    for (const Link& link : links())
       if (link.kind == "vlan" && link.lower == uplink->index && link.vlan) world_.facts.host_vlans.insert(*link.vlan);
-    world_.vxlan = netlink::check_vxlan(links_, vxlan_wanted(host, in_.instance));
+    world_.vxlan = netlink::check_vxlan(links(), vxlan_wanted(host, in_.instance));
     const bool there =
         world_.vxlan.state == netlink::VxlanState::ours || world_.vxlan.state == netlink::VxlanState::unfinished;
     world_.facts.vxlan = there ? world_.vxlan.index : kVxlanToCome;
@@ -148,7 +170,7 @@ class Look {
     std::map<uint16_t, IfIndex> representors;
     if (!nic.manual_representors) {
       // Without them ports wait, as they do for any device that is not there.
-      if (auto found = netlink::find_representors(links_, nic.pci))
+      if (auto found = netlink::find_representors(links(), nic.pci))
         representors = std::move(*found);
       else
         world_.problems.push_back(while_doing(found.error(), "nic " + nic.pci).message());
@@ -178,10 +200,10 @@ class Look {
     }
     IfIndex device = world_.facts.uplink;
     if (net.vlan) {
-      const auto vlan = std::find_if(links_.begin(), links_.end(), [&](const Link& link) {
+      const auto vlan = std::find_if(links().begin(), links().end(), [&](const Link& link) {
         return link.kind == "vlan" && link.lower == world_.facts.uplink && link.vlan == net.vlan;
       });
-      device = vlan == links_.end() ? IfIndex() : vlan->index;
+      device = vlan == links().end() ? IfIndex() : vlan->index;
     }
     for (const IpAddr& gateway : net.gateways) {
       auto& mac = gateway.is_v4() ? world_.facts.public_gateway4 : world_.facts.public_gateway6;
@@ -210,7 +232,7 @@ class Look {
 
   Kernel& kernel_;
   const LookInput& in_;
-  std::vector<Link> links_;
+  std::unordered_map<std::string_view, const Link*> by_name_;
   World world_;
 };
 

@@ -32,6 +32,7 @@ struct OwnDevice {
 
 struct World {
   tc::Facts facts;
+  std::vector<netlink::Link> links;        // every device, sorted by index, unless the look was given them
   std::map<IfIndex, std::string> devices;  // every device of this network namespace, by name
   std::set<IfIndex> clsact;                // devices that have one
   std::vector<tc::Observed> observed;      // ours, sorted by id
@@ -54,6 +55,7 @@ struct LookInput {
   const SavedState* saved = nullptr;
   bool resolve_gateways = false;
   bool filters = true;  // false: devices and neighbours only, which is cheap; no zones, nothing observed
+  const std::vector<netlink::Link>* links = nullptr;  // known already: not listed once more
 };
 
 // Errc::not_found names a missing underlay device. Errc::resync: the kernel changed too fast under our eyes.

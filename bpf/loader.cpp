@@ -350,6 +350,15 @@ Result<size_t> SlowPath::drop_stale(std::vector<Slice> wanted) {
   return drop_stale_entries(slice_.map, std::move(wanted));
 }
 
+Result<void> SlowPath::put_some(const std::vector<Neighbour>& entries) {
+  return write_all(neighbour_.map.fd.get(), entries);
+}
+Result<void> SlowPath::put_some(const std::vector<Slice>& entries) { return write_all(slice_.map.fd.get(), entries); }
+Result<void> SlowPath::drop_some(const std::vector<Neighbour>& entries) {
+  return remove_all(neighbour_.map.fd.get(), entries);
+}
+Result<void> SlowPath::drop_some(const std::vector<Slice>& entries) { return remove_all(slice_.map.fd.get(), entries); }
+
 Result<size_t> SlowPath::sync_neighbours(const std::vector<Neighbour>& wanted) {
   auto written = put(wanted);
   if (!written) return written;

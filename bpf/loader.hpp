@@ -73,6 +73,12 @@ class SlowPath {
   Result<size_t> put(std::vector<Slice> wanted);
   Result<size_t> drop_stale(std::vector<Neighbour> wanted);
   Result<size_t> drop_stale(std::vector<Slice> wanted);
+  // The same for a few entries by one who knows what the maps hold: nothing is read. Removing what is not there is no
+  // fault.
+  Result<void> put_some(const std::vector<Neighbour>& entries);
+  Result<void> put_some(const std::vector<Slice>& entries);
+  Result<void> drop_some(const std::vector<Neighbour>& entries);
+  Result<void> drop_some(const std::vector<Slice>& entries);
   // put, then drop_stale.
   Result<size_t> sync_neighbours(const std::vector<Neighbour>& wanted);
   Result<size_t> sync_slices(const std::vector<Slice>& wanted);

@@ -6,18 +6,21 @@
 //   floor DIR             the messages of the same rules prebuilt, 64 per send, one thread; --share KINDS by index
 //   text DIR FILE         (not measured) the same rules for `tc -batch`; --plain without cookies and no_percpu
 //   dump DIR              a raw terse dump of every device with clsact, thrown away
-//   change DIR TO         a reconciler that has applied DIR applies TO
+//   change LIVE FROM TO   a reconciler that has applied FROM's files, in LIVE, reads and follows TO's, as a daemon does
 //   pure DIR              read, compile, encode, again and again: for a profiler; --times N
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "agent/clsact.hpp"
 #include "agent/filters.hpp"
 #include "agent/options.hpp"
 #include "agent/reconciler.hpp"
-#include "config/read.hpp"
+#include "config/directory.hpp"
 #include "metered.hpp"
+#include "netlink/link_monitor.hpp"
 #include "raw_netlink.hpp"
 #include "stand_in.hpp"
 #include "tc/codec/flower.hpp"
@@ -44,6 +47,12 @@ T must(Result<T> result) {
 }
 void must(const Result<void>& result) {
   if (!result) die(result.error());
+}
+
+// As a daemon does it: what was read before is not read again.
+const config::Config& read_again(config::ConfigDirectory& directory) {
+  if (auto read = directory.read(); !read) die(read.error().front().to_string());
+  return *directory.config();
 }
 
 config::Config read(const std::string& directory) {
@@ -114,8 +123,9 @@ json prepare(const std::string& directory) {
 json sepal(const std::string& directory, unsigned threads) {
   Bench bench(threads);
   agent::Reconciler reconciler(bench.kernel(), bench.paths());
+  config::ConfigDirectory files(directory);
   const auto begin = BenchClock::now();
-  const config::Config config = read(directory);
+  const config::Config& config = read_again(files);
   const double config_ms = ms_since(begin);
   const agent::PassReport report = must(reconciler.apply(config, {}));
   const double ms = ms_since(begin);
@@ -213,17 +223,41 @@ json steps_of(const agent::Difference& difference) {
   return {{"on_new_device", on_new_device}, {"tenants", tenants.size()}, {"steps", difference.steps.size()}};
 }
 
-json change(const std::string& from, const std::string& to, unsigned threads) {
+// Files that differ, as an operator or a controller writes them.
+void put_files(const std::string& from, const std::string& live) {
+  namespace fs = std::filesystem;
+  auto text = [](const fs::path& path) {
+    std::ostringstream all;
+    all << std::ifstream(path).rdbuf();
+    return all.str();
+  };
+  for (const auto& entry : fs::recursive_directory_iterator(from)) {
+    const fs::path to = live / fs::relative(entry.path(), from);
+    if (entry.is_directory())
+      fs::create_directories(to);
+    else if (!fs::exists(to) || text(to) != text(entry.path()))
+      fs::copy_file(entry.path(), to, fs::copy_options::overwrite_existing);
+  }
+}
+
+json change(const std::string& live, const std::string& from, const std::string& to, unsigned threads) {
   Bench bench(threads);
   agent::Kernel kernel = bench.kernel();
+  auto monitor = must(netlink::LinkMonitor::open({}));
   agent::Reconciler reconciler(kernel, bench.paths());
-  fail_on_trouble(must(reconciler.apply(read(from), {})));
+  reconciler.set_device_events([&monitor] { return monitor.take(); });
+  put_files(from, live);
+  // What an earlier run left is not believed: as after the first look of a daemon, all is compiled once.
+  agent::forget_last_pass(bench.paths().last);
+  config::ConfigDirectory files(live);
+  fail_on_trouble(must(reconciler.apply(read_again(files), {})));
   json out = steps_of(must(agent::find_difference(kernel, read(to), bench.paths())));
+  put_files(to, live);
   bench.meter() = {};
   const auto begin = BenchClock::now();
-  const config::Config config = read(to);
+  const config::Config& config = read_again(files);
   const double config_ms = ms_since(begin);
-  const agent::PassReport report = must(reconciler.apply(config, {}));
+  const agent::PassReport report = must(reconciler.follow(config, {}));
   const double ms = ms_since(begin);
   fail_on_trouble(report);
   out.update(to_json(report));
@@ -283,7 +317,7 @@ json run(const agent::Options& options) {
   if (command == "floor") return floor(word(1), options.value("--share", ""));
   if (command == "text") return text(word(1), word(2), options.has("--plain"));
   if (command == "dump") return dump(word(1));
-  if (command == "change") return change(word(1), word(2), threads);
+  if (command == "change") return change(word(1), word(2), word(3), threads);
   if (command == "pure") return pure(word(1), must(options.number("--times", 1, 10000)).value_or(1));
   die("unknown command " + command);
 }

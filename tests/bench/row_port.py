@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ def rows_port(worlds: list[World], rounds: int) -> list[Row]:
     try:
         for world in worlds:
             before, after = _directories(world)
+            live = TMP / f"port-{world.tenants}-live"
+            shutil.rmtree(live, ignore_errors=True)
             own = [OWN.device(OWN_NUMBER, port) for port in range(OWN.ports)]
             bed = Bed([*world.devices(), *own, "late"]).__enter__()
             beds.append(bed)
             sizes.append(bed.measure("prepare", after)["rules"])
             bed.measure("sepal", before)
-            contenders[f"{sizes[-1]} rules"] = lambda bed=bed, b=before, a=after: bed.measure("change", b, a)
+            contenders[f"{sizes[-1]} rules"] = lambda bed=bed, l=live, b=before, a=after: bed.measure("change", l, b, a)
         samples = interleave(rounds, contenders, "one port more")
     finally:
         for bed in beds:

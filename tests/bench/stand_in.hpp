@@ -23,6 +23,12 @@ class StandInPrograms : public agent::SlowPath {
   Result<void> drop_stale(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
     return {};
   }
+  Result<void> put_some(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
+    return {};
+  }
+  Result<void> drop_some(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
+    return {};
+  }
   Result<bool> unpin() override { return false; }
 
  private:

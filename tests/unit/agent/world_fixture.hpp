@@ -4,11 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "agent/filters.hpp"
@@ -27,8 +29,9 @@ class FakeSlowPath : public SlowPath {
  public:
   bool pinned = false;
   SlowPathPrograms loaded{{"sepal_neigh", {1}}, {"sepal_slice", {2}}};
-  std::vector<tc::NeighbourEntry> neighbours;
-  std::vector<std::string> calls;  // "put", "drop"
+  std::vector<tc::NeighbourEntry> neighbours;  // sorted
+  std::vector<tc::SliceEntry> slices;          // sorted
+  std::vector<std::string> calls;              // "put", "drop", "put some", "drop some"
 
   Result<SlowPathPrograms> programs() override { return loaded; }
   Result<void> pin() override {
@@ -36,16 +39,48 @@ class FakeSlowPath : public SlowPath {
     return {};
   }
   Result<int> program_fd(const tc::Bpf& action) override { return action.name == "sepal_neigh" ? 100 : 101; }
-  Result<void> put_entries(const std::vector<tc::NeighbourEntry>& wanted, const std::vector<tc::SliceEntry>&) override {
+  Result<void> put_entries(const std::vector<tc::NeighbourEntry>& n, const std::vector<tc::SliceEntry>& s) override {
     calls.emplace_back("put");
-    neighbours = wanted;
+    put(n, s);
     return {};
   }
-  Result<void> drop_stale(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
+  Result<void> drop_stale(const std::vector<tc::NeighbourEntry>& n, const std::vector<tc::SliceEntry>& s) override {
     calls.emplace_back("drop");
+    neighbours = n;
+    slices = s;
+    return {};
+  }
+  Result<void> put_some(const std::vector<tc::NeighbourEntry>& n, const std::vector<tc::SliceEntry>& s) override {
+    calls.emplace_back("put some");
+    put(n, s);
+    return {};
+  }
+  Result<void> drop_some(const std::vector<tc::NeighbourEntry>& n, const std::vector<tc::SliceEntry>& s) override {
+    calls.emplace_back("drop some");
+    for (const auto& entry : n) std::erase_if(neighbours, [&](const auto& e) { return same_key(e, entry); });
+    for (const auto& entry : s) std::erase_if(slices, [&](const auto& e) { return same_key(e, entry); });
     return {};
   }
   Result<bool> unpin() override { return std::exchange(pinned, false); }
+
+ private:
+  static bool same_key(const tc::NeighbourEntry& a, const tc::NeighbourEntry& b) {
+    return std::tie(a.device, a.vlan, a.target) == std::tie(b.device, b.vlan, b.target);
+  }
+  static bool same_key(const tc::SliceEntry& a, const tc::SliceEntry& b) {
+    return std::tie(a.address, a.port, a.port_bits) == std::tie(b.address, b.port, b.port_bits);
+  }
+  template <typename Entry>
+  static void put_all(std::vector<Entry>& into, const std::vector<Entry>& entries) {
+    for (const Entry& entry : entries) {
+      std::erase_if(into, [&](const Entry& e) { return same_key(e, entry); });
+      into.insert(std::lower_bound(into.begin(), into.end(), entry), entry);
+    }
+  }
+  void put(const std::vector<tc::NeighbourEntry>& n, const std::vector<tc::SliceEntry>& s) {
+    put_all(neighbours, n);
+    put_all(slices, s);
+  }
 };
 
 // A process killed after a number of writes: from then on nothing it says arrives, and nothing answers.
