@@ -232,6 +232,7 @@ json steps_of(const agent::Difference& difference) {
 // Files that differ, as an operator or a controller writes them.
 void put_files(const std::string& from, const std::string& live) {
   namespace fs = std::filesystem;
+  fs::create_directories(live);
   auto text = [](const fs::path& path) {
     std::ostringstream all;
     all << std::ifstream(path).rdbuf();
