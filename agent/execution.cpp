@@ -22,6 +22,9 @@ constexpr size_t kStepsPerPiece = 4UL * limits::kMessagesPerSend;
 // Pieces that may be under way while another is encoded: each socket has one in hand and one to go on with.
 constexpr size_t kPiecesAhead = 2UL * limits::kWriters;
 
+// Room for most rules' messages, so that a piece is not moved while it is encoded.
+constexpr size_t kBytesPerWrite = 512;
+
 using ChainPlace = std::pair<IfIndex, uint32_t>;
 
 std::vector<uint32_t> goto_targets(const tc::RuleSpec& spec) {
@@ -180,6 +183,7 @@ class Execution {
   // Encodes a piece and lets it go; the next ones are encoded while the kernel works on it.
   void start_piece(size_t begin, size_t end) {
     requests_.clear();
+    requests_.reserve((end - begin) * kBytesPerWrite);
     Piece piece;
     for (size_t i = begin; i < end; ++i) {
       const Step& step = in_.steps[i];

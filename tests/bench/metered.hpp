@@ -26,6 +26,7 @@ struct Meter {
   size_t others = 0;    // every other message that changes the kernel; a clsact and the mark that makes it ours
   size_t write_bytes = 0;
   size_t dumps = 0;
+  BenchClock::time_point answered;  // when the last write was
 };
 
 class MeteredTransport : public netlink::Transport {
@@ -38,6 +39,7 @@ class MeteredTransport : public netlink::Transport {
     const auto begin = BenchClock::now();
     auto result = inner_->transact(requests, answered);
     meter_.write_ms += ms_since(begin);
+    meter_.answered = BenchClock::now();
     return result;
   }
   std::unique_ptr<netlink::Flight> start(netlink::Bytes requests) override {
@@ -71,6 +73,7 @@ class MeteredTransport : public netlink::Transport {
       const auto begin = BenchClock::now();
       auto result = inner_->finish(answered);
       meter_.write_ms += ms_since(begin);
+      meter_.answered = BenchClock::now();
       return result;
     }
 
