@@ -18,6 +18,7 @@ class BringUp {
         now_(now),
         recount_(wanted.count && *wanted.count != now.count),
         remode_(!now.switchdev()),
+        again_(wanted.fell_back && !recount_),
         autoprobe_(now.autoprobe) {}
 
   Result<std::vector<NicStep>> plan() {
@@ -63,6 +64,8 @@ class BringUp {
   }
 
   [[nodiscard]] Result<void> check_users() const {
+    // A NIC that fell back has disturbed them all already: their isolation and their traffic ask for the mode.
+    if (again_) return {};
     NicUsers users(now_);
     const bool all_disturbed = recount_ || remode_;
     for (const auto& [vf, function] : now_.functions) {
@@ -104,7 +107,7 @@ class BringUp {
 
   // A VF's driver learns mode and MAC when it binds.
   void unbind() {
-    if (recount_) return;
+    if (recount_ || again_) return;
     for (const auto& [vf, function] : now_.functions) {
       if (!ours(vf) || function.driver.empty() || (!remode_ && !wrong_mac(vf))) continue;
       steps_.push_back(UnbindVf{vf, function.driver});
@@ -159,7 +162,8 @@ class BringUp {
   const NicState& now_;
   const bool recount_;
   const bool remode_;
-  bool autoprobe_;  // after the steps so far
+  const bool again_;  // back into service, with the VFs in their users' hands
+  bool autoprobe_;    // after the steps so far
   std::set<uint16_t> unbound_;
   std::vector<NicStep> steps_;
 };
