@@ -107,9 +107,10 @@ class BringUp {
 
   // A VF's driver learns mode and MAC when it binds.
   void unbind() {
-    if (recount_ || again_) return;
+    if (recount_) return;
     for (const auto& [vf, function] : now_.functions) {
       if (!ours(vf) || function.driver.empty() || (!remode_ && !wrong_mac(vf))) continue;
+      if (again_ && user_of(function, now_.driver)) continue;
       steps_.push_back(UnbindVf{vf, function.driver});
       unbound_.insert(vf);
     }
@@ -162,7 +163,7 @@ class BringUp {
   const NicState& now_;
   const bool recount_;
   const bool remode_;
-  const bool again_;  // back into service, with the VFs in their users' hands
+  const bool again_;  // back into service: VFs in use stay in their users' hands
   bool autoprobe_;    // after the steps so far
   std::set<uint16_t> unbound_;
   std::vector<NicStep> steps_;
