@@ -303,8 +303,11 @@ TEST_F(Nic, that_fell_back_to_legacy_mode_comes_back_with_its_vfs_in_their_guest
   nic_.fall_back();
   const Steps steps = plan(config_of(3));
   EXPECT_NE(std::find(steps.begin(), steps.end(), NicStep(SetMode{EswitchMode::switchdev})), steps.end());
-  for (const NicStep& step : steps)
-    if (const auto* unbind = std::get_if<UnbindVf>(&step)) EXPECT_EQ(unbind->vf, 1) << "the one that nobody uses";
+  for (const NicStep& step : steps) {
+    if (const auto* unbind = std::get_if<UnbindVf>(&step)) {
+      EXPECT_EQ(unbind->vf, 1) << "the one that nobody uses";
+    }
+  }
   ASSERT_TRUE(apply(config_of(3)));
   EXPECT_TRUE(nic_.state.switchdev());
   EXPECT_EQ(nic_.state.functions.at(0).driver, "vfio-pci");
