@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "agent/hardware.hpp"
 #include "netlink/generic.hpp"
 #include "netlink/links.hpp"
 
@@ -45,9 +46,19 @@ std::function<KernelParts()> parts_when_asked() {
   };
 }
 
+// By place: the rule that was refused and the one that stands there now, kept out with its block, differ in that only.
+std::function<std::optional<DriverRefusal>(const tc::RuleId&, uint64_t)> refusals_on_file(const Paths& paths) {
+  auto state = std::make_shared<HardwareState>(load_hardware(paths.hardware));
+  return [state](const tc::RuleId& id, uint64_t) -> std::optional<DriverRefusal> {
+    const auto found = state->refusals.find(id);
+    if (found == state->refusals.end()) return std::nullopt;
+    return DriverRefusal{found->second.sys_errno, found->second.words};
+  };
+}
+
 }  // namespace
 
-Result<HardwareView> gather_hardware_view(Kernel& kernel, const ViewInput& input, const Paths& /*paths*/) {
+Result<HardwareView> gather_hardware_view(Kernel& kernel, const ViewInput& input, const Paths& paths) {
   auto links = netlink::list_links(kernel.route);
   for (int again = 0; !links && links.error().code == Errc::resync && again < 3; ++again)
     links = netlink::list_links(kernel.route);
@@ -57,6 +68,7 @@ Result<HardwareView> gather_hardware_view(Kernel& kernel, const ViewInput& input
   view.uplink = input.uplink;
   view.vxlan = input.vxlan;
   view.kernel = parts_when_asked();
+  view.refusal = refusals_on_file(paths);
   Features features;
   for (const netlink::Link& link : *links) {
     if (!input.devices.contains(link.index) && link.index != input.uplink) continue;

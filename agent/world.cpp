@@ -1,6 +1,8 @@
 // Gathers a World: links, clsacts, one dump of filters per clsact, neighbours of the public gateways.
 #include "agent/world.hpp"
 
+#include <sys/utsname.h>
+
 #include <algorithm>
 #include <unordered_map>
 
@@ -15,6 +17,19 @@ using netlink::Link;
 
 // Zones in facts that belong to no tenant of ours (another instance's) stand under numbers no VNI can have.
 Vni nobody(Zone zone) { return Vni(limits::kVniMax + 1 + zone.value()); }
+
+// A card that was reloaded has a new uplink; a new kernel may take what the old one refused.
+std::string switch_name(const Link& uplink) {
+  utsname kernel{};
+  (void)::uname(&kernel);
+  std::string name;
+  for (const uint8_t byte : uplink.phys_switch_id) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    name += kDigits[byte >> 4U];
+    name += kDigits[byte & 0xfU];
+  }
+  return name + "/" + std::to_string(uplink.index.value()) + "/" + kernel.release;
+}
 
 class Look {
  public:
@@ -113,7 +128,7 @@ class Look {
 
   void take(const tc::TerseFilter& filter) {
     if (filter.cookie && filter.cookie->instance == world_.facts.instance)
-      world_.observed.push_back({filter.id, *filter.cookie, filter.skip_hw});
+      world_.observed.push_back({filter.id, *filter.cookie, filter.skip_hw, filter.in_hw, filter.packets});
     else
       world_.foreign.push_back({filter.id, std::string(filter.kind), filter.cookie});
   }
@@ -162,6 +177,11 @@ class Look {
         world_.vxlan.state == netlink::VxlanState::ours || world_.vxlan.state == netlink::VxlanState::unfinished;
     world_.facts.vxlan = there ? world_.vxlan.index : kVxlanToCome;
     if (!there) world_.devices.emplace(kVxlanToCome, host.vxlan.device);
+    if (uplink->phys_switch_id.empty()) return {};
+    for (const Link& link : links_)
+      if (link.phys_switch_id == uplink->phys_switch_id) world_.offload.insert(link.index);
+    world_.offload.insert(world_.facts.vxlan);
+    world_.card = switch_name(*uplink);
     return {};
   }
 
