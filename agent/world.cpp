@@ -178,7 +178,7 @@ class Look {
     world_.facts.vxlan = there ? world_.vxlan.index : kVxlanToCome;
     if (!there) world_.devices.emplace(kVxlanToCome, host.vxlan.device);
     if (uplink->phys_switch_id.empty()) return {};
-    for (const Link& link : links_)
+    for (const Link& link : links())
       if (link.phys_switch_id == uplink->phys_switch_id) world_.offload.insert(link.index);
     world_.offload.insert(world_.facts.vxlan);
     world_.card = switch_name(*uplink);
