@@ -4,15 +4,16 @@
 #include <deque>
 
 #include "netlink/message.hpp"
+#include "tests/support/forwarding_transport.hpp"
 #include "tests/unit/agent/world_fixture.hpp"
 
 namespace sepal::agent {
 namespace {
 
 // Delivers a flight as late as it can, and those that are under way in the wrong order.
-class LateTransport : public netlink::Transport {
+class LateTransport : public test::ForwardingTransport {
  public:
-  explicit LateTransport(netlink::Transport& kernel) : kernel_(kernel) {}
+  using ForwardingTransport::ForwardingTransport;
   Result<void> transact(netlink::Bytes& requests, const netlink::Answered& answered) override {
     EXPECT_TRUE(waiting_.empty()) << "a call beside flights";
     return kernel_.transact(requests, answered);
@@ -23,13 +24,6 @@ class LateTransport : public netlink::Transport {
     most_under_way = std::max(most_under_way, waiting_.size());
     return flight;
   }
-  Result<void> dump(netlink::Bytes request, const netlink::MessageSink& sink) override {
-    return kernel_.dump(std::move(request), sink);
-  }
-  Result<void> get(netlink::Bytes request, const netlink::MessageSink& sink) override {
-    return kernel_.get(std::move(request), sink);
-  }
-  [[nodiscard]] uint64_t writes() const override { return kernel_.writes(); }
 
   size_t most_under_way = 0;
 
@@ -56,7 +50,6 @@ class LateTransport : public netlink::Transport {
     }
   }
 
-  netlink::Transport& kernel_;
   std::deque<LateFlight*> waiting_;
 };
 

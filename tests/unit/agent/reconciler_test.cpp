@@ -5,6 +5,7 @@
 
 #include "agent/clsact.hpp"
 #include "agent/removal.hpp"
+#include "tests/support/forwarding_transport.hpp"
 #include "tests/unit/agent/world_fixture.hpp"
 
 namespace sepal::agent {
@@ -347,26 +348,15 @@ TEST_F(ReconcilerTest, a_clsact_that_somebody_adds_first_is_not_marked_as_ours) 
 }
 
 // Counts what goes to the kernel at once.
-class CountingTransport : public netlink::Transport {
+class CountingTransport : public test::ForwardingTransport {
  public:
-  explicit CountingTransport(netlink::Transport& kernel) : kernel_(kernel) {}
-  Result<void> transact(netlink::Bytes& requests,
-                        const std::function<void(size_t, const netlink::Answer&)>& answered) override {
+  using ForwardingTransport::ForwardingTransport;
+  Result<void> transact(netlink::Bytes& requests, const netlink::Answered& answered) override {
     ++batches;
-    return kernel_.transact(requests, answered);
+    return ForwardingTransport::transact(requests, answered);
   }
-  Result<void> dump(netlink::Bytes request, const netlink::MessageSink& sink) override {
-    return kernel_.dump(std::move(request), sink);
-  }
-  Result<void> get(netlink::Bytes request, const netlink::MessageSink& sink) override {
-    return kernel_.get(std::move(request), sink);
-  }
-  [[nodiscard]] uint64_t writes() const override { return kernel_.writes(); }
 
   int batches = 0;
-
- private:
-  netlink::Transport& kernel_;
 };
 
 TEST_F(ReconcilerTest, a_clsact_goes_to_the_kernel_together_with_its_mark) {
