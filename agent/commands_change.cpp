@@ -225,7 +225,8 @@ int command_apply(const Command& command) {
                         status_line(*report, troubles, config->tenants.size()));
   }
   if (!troubles.empty()) return kExitRefused;
-  return report->problems.empty() && report->outcome.not_removed.empty() ? kExitOk : kExitError;
+  if (!report->problems.empty() || !report->outcome.not_removed.empty()) return kExitError;
+  return report->software.empty() ? kExitOk : kExitSoftware;
 }
 
 int command_remove(const Command& command) {

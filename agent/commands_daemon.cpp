@@ -58,6 +58,10 @@ void print_status(const Output& out, const json& status) {
                                           port.value("port", "") + ": its device is not there"));
   for (const auto& problem : report.value("problems", json::array()))
     out.line(out.paint(Paint::red, "problem: " + problem.get<std::string>()));
+  for (const auto& unit : report.value("software", json::array())) {
+    out.line(out.paint(Paint::yellow, "in software: " + software_line(unit)));
+    out.line("             rule: " + unit.value("rule", ""));
+  }
   for (const auto& trouble : report.value("refused", json::array())) {
     out.line(out.paint(Paint::red, "refused: " + refusal_line(trouble)));
     out.line("         " + trouble.value("rule", ""));
@@ -81,6 +85,8 @@ int relay(const Command& command, const json& reply) {
                         ": its device is not there");
   for (const auto& problem : report.value("problems", json::array()))
     command.output.line("problem: " + problem.get<std::string>());
+  for (const auto& unit : report.value("software", json::array()))
+    command.output.line("in software: " + software_line(unit));
   for (const auto& trouble : report.value("refused", json::array()))
     command.output.line("refused: " + refusal_line(trouble));
   for (const auto& fault : reply.value("faults", json::array()))
@@ -106,7 +112,8 @@ int command_status(const Command& command) {
   const json report = reply->value("report", json::object());
   if (!reply->value("faults", json::array()).empty()) return kExitInvalid;
   if (reply->contains("error")) return kExitError;
-  return report.value("refused", json::array()).empty() ? kExitOk : kExitRefused;
+  if (!report.value("refused", json::array()).empty()) return kExitRefused;
+  return report.value("software", json::array()).empty() ? kExitOk : kExitSoftware;
 }
 
 int command_reload(const Command& command) {

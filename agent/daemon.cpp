@@ -196,6 +196,9 @@ void Daemon::log_pass(const PassReport& report, Cause cause) {
   for (const tc::PortKey& port : last_.waiting)
     if (!std::binary_search(report.waiting.begin(), report.waiting.end(), port))
       log::notice("port-came", "tenant " + port.tenant + ", port " + port.port + " waits no longer");
+  for (const HardwareMove& move : report.moves)
+    log::write(move.out ? log::Level::warning : log::Level::notice, move.out ? "left-hardware" : "back-in-hardware",
+               move.text);
   log_troubles();
   const Outcome& outcome = report.outcome;
   if (outcome.writes() > 0 || cause == Cause::start || cause == Cause::reload)
@@ -262,7 +265,9 @@ json Daemon::reload() {
     reconciler_.forget_back_off();
     log::info("reload", "read " + settings_.config_directory + ": " + count_text(config().tenants.size(), "tenant"));
     if (pass(Cause::reload)) {
-      const int code = reconciler_.troubles().empty() ? kExitOk : kExitRefused;
+      const int code = !reconciler_.troubles().empty() ? kExitRefused
+                       : last_.software.empty()        ? kExitOk
+                                                       : kExitSoftware;
       reply = {{"ok", true}, {"exit", code}, {"report", to_json(last_, reconciler_.troubles(), Clock::now())}};
     } else {
       reply = {{"ok", false},

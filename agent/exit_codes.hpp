@@ -10,7 +10,7 @@ enum ExitCode : int {
   kExitInvalid = 3,     // the configuration has faults; nothing was changed
   kExitRefused = 4,     // applied, but the kernel refused some rules
   kExitLocked = 5,      // another writer is at work, or a daemon stands in the way
-  kExitSoftware = 6,    // offload: something that should be in hardware is not
+  kExitSoftware = 6,    // what should be in hardware is not: it works, in software
   kExitUsage = 64,      // EX_USAGE
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/demotions.hpp"
 #include "agent/filters.hpp"
 #include "agent/hardware_view.hpp"
 #include "agent/state.hpp"
@@ -186,6 +187,7 @@ Result<Ground> survey(Kernel& kernel, const config::Config& config, const Paths&
   if (!world) return Unexpected(world.error());
   // Without filters nobody tells zones but the state file.
   for (const auto& [vni, tenant] : saved.tenants) world->facts.zones.emplace(vni, tenant.zone);
+  Demotions(paths.hardware).enter(*world, config);
   return Ground{std::move(world->facts), std::move(world->devices)};
 }
 

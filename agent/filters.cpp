@@ -67,6 +67,7 @@ Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule&
   }
   // The driver tells why it will not take a rule only when asked; a rule it never sees needs no reasons.
   context.verbose = !rule.spec.skip_hw;
+  context.skip_sw = write == Write::only_in_hardware;
   return tc::encode_add(requests, rule, cookie, write == Write::add ? tc::AddMode::create : tc::AddMode::replace,
                         context);
 }

@@ -32,7 +32,8 @@ Result<void> dump_places(netlink::Transport& route, IfIndex device, Detail detai
 // nullopt: there is none.
 Result<std::optional<Filter>> get_filter(netlink::Transport& route, const tc::RuleId& id);
 
-enum class Write : uint8_t { add, replace };
+// only_in_hardware: skip_sw, which the kernel refuses with the driver's own errno.
+enum class Write : uint8_t { add, replace, only_in_hardware };
 // `shared`: where the objects are that the rule refers to; null: it refers to none.
 Result<void> append_write(netlink::Bytes& requests, Write write, const tc::Rule& rule, const tc::Cookie& cookie,
                           SlowPath& slow_path, const SharedActions* shared = nullptr);

@@ -1,12 +1,14 @@
 // A pass from memory: what a change concerns is told from the ledger, compiled, compared with what the last pass left
-// there, and written. No filter is read. Whatever turns out otherwise than remembered (a place taken, a rule gone, a
-// refusal, a device that left) ends in a look at everything, within the same pass.
+// there, and written. No filter is read, but for those of devices whose new rules the NIC should have taken. Whatever
+// turns out otherwise than remembered (a place taken, a rule gone, a refusal, by the NIC too, a device that left) ends
+// in a look at everything, within the same pass.
 #include <algorithm>
 #include <iterator>
 
 #include "agent/changes.hpp"
 #include "agent/names.hpp"
 #include "agent/reconciler.hpp"
+#include "tc/pipeline/hardware_order.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -85,6 +87,8 @@ std::optional<World> Reconciler::world_from_memory(const config::Config& config)
   if (!world || !world->problems.empty() || !world->has_slow_path || world->vxlan.state != netlink::VxlanState::ours ||
       world->own_vxlans.size() != 1)
     return std::nullopt;
+  if (world->offload != left_->offload || !demotions_.hold_for(*world)) return std::nullopt;
+  world->facts.demoted = left_->facts.demoted;
   world->facts.zones = ledger_->zones();
   world->clsact = ledger_->devices();
   return std::move(*world);
@@ -96,7 +100,8 @@ bool Reconciler::follow_due(const config::Config& config, const Progress& progre
   const tc::RuleSet made = tc::compile_parts(config, world.facts, due.compile);
   if (made.displaced > 0 || ledger_->clashes(due, made)) return false;
   world.observed = ledger_->rules_of(due);
-  const std::vector<tc::Step> steps = tc::diff(made.rules, world.observed);
+  std::vector<tc::Step> steps = tc::diff(made.rules, world.observed);
+  tc::order_for_hardware(steps, made.rules, world.observed);
   const size_t foreign = foreign_;
   Ledger ledger = std::move(*ledger_);
   Left left = std::move(*left_);
@@ -118,6 +123,7 @@ bool Reconciler::follow_due(const config::Config& config, const Progress& progre
     return false;
   release_devices(emptied(world, made), world, report);
   end_service(config, made, world.facts, report);
+  report.software = demotions_.list(config, world);
   for (const tc::Observed& rule : world.observed) left.digest -= digest_of_rule(rule.id, rule.cookie);
   for (const tc::CompiledRule& rule : made.rules) left.digest += digest_of_rule(rule.rule.id, rule.cookie);
   left.count = report.rules;
@@ -143,7 +149,8 @@ bool Reconciler::write_due(const Progress& progress, const World& world, const D
   auto outcome = execute(kernel_, input);
   if (!outcome) return false;
   report.outcome = std::move(*outcome);
-  return !report.outcome.stopped && went_as_expected(report.outcome);
+  return !report.outcome.stopped && went_as_expected(report.outcome) &&
+         demotions_.all_taken(kernel_, made, world, steps);
 }
 
 }  // namespace sepal::agent

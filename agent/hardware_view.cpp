@@ -1,40 +1,13 @@
 // The kernel's side of placement.hpp.
 #include "agent/hardware_view.hpp"
 
-#include <linux/netlink.h>
-
 #include <memory>
 
-#include "netlink/generic.hpp"
+#include "agent/hardware.hpp"
 #include "netlink/links.hpp"
 
 namespace sepal::agent {
 namespace {
-
-// ethtool's netlink, opened when first needed.
-class Features {
- public:
-  netlink::TcOffload of(IfIndex device) {
-    if (!open()) return {};
-    const auto offload = netlink::get_tc_offload(*generic_, *ethtool_, device);
-    return offload ? *offload : netlink::TcOffload{};
-  }
-
- private:
-  bool open() {
-    if (tried_) return ethtool_.has_value();
-    tried_ = true;
-    auto generic = netlink::open_transport({.protocol = NETLINK_GENERIC});
-    if (!generic) return false;
-    generic_ = std::move(*generic);
-    if (auto family = netlink::find_family(*generic_, "ethtool")) ethtool_ = std::move(*family);
-    return ethtool_.has_value();
-  }
-
-  bool tried_ = false;
-  std::unique_ptr<netlink::Transport> generic_;
-  std::optional<netlink::GenericFamily> ethtool_;
-};
 
 // Read once, when first asked for: it is a large file.
 std::function<KernelParts()> parts_when_asked() {
@@ -45,9 +18,19 @@ std::function<KernelParts()> parts_when_asked() {
   };
 }
 
+// By place: the rule that was refused and the one that stands there now, kept out with its block, differ in that only.
+std::function<std::optional<DriverRefusal>(const tc::RuleId&, uint64_t)> refusals_on_file(const Paths& paths) {
+  auto state = std::make_shared<HardwareState>(load_hardware(paths.hardware));
+  return [state](const tc::RuleId& id, uint64_t) -> std::optional<DriverRefusal> {
+    const auto found = state->refusals.find(id);
+    if (found == state->refusals.end()) return std::nullopt;
+    return DriverRefusal{found->second.sys_errno, found->second.words};
+  };
+}
+
 }  // namespace
 
-Result<HardwareView> gather_hardware_view(Kernel& kernel, const ViewInput& input, const Paths& /*paths*/) {
+Result<HardwareView> gather_hardware_view(Kernel& kernel, const ViewInput& input, const Paths& paths) {
   auto links = netlink::list_links(kernel.route);
   for (int again = 0; !links && links.error().code == Errc::resync && again < 3; ++again)
     links = netlink::list_links(kernel.route);
@@ -57,11 +40,11 @@ Result<HardwareView> gather_hardware_view(Kernel& kernel, const ViewInput& input
   view.uplink = input.uplink;
   view.vxlan = input.vxlan;
   view.kernel = parts_when_asked();
-  Features features;
+  view.refusal = refusals_on_file(paths);
   for (const netlink::Link& link : *links) {
     if (!input.devices.contains(link.index) && link.index != input.uplink) continue;
     DeviceView device{link.name, !link.phys_switch_id.empty(), {}};
-    if (device.switch_port) device.offload = features.of(link.index);
+    if (device.switch_port) device.offload = kernel.offload_of(link.index);
     // Without a configuration nobody says which device is the uplink; any port of the NIC speaks for the tunnel then.
     if (device.switch_port && view.uplink == IfIndex()) view.uplink = link.index;
     view.devices.emplace(link.index, std::move(device));

@@ -4,9 +4,11 @@
 #include <linux/netlink.h>
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 
 #include "base/limits.hpp"
+#include "netlink/generic.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -36,6 +38,10 @@ class LazyTransport : public netlink::Transport {
     if (auto opened = open(); !opened) return opened;
     return socket_->get(std::move(request), sink);
   }
+  Result<std::string> remark(Bytes request) override {
+    if (auto opened = open(); !opened) return Unexpected(opened.error());
+    return socket_->remark(std::move(request));
+  }
   [[nodiscard]] uint64_t writes() const override { return closed_writes_ + (socket_ ? socket_->writes() : 0); }
 
  private:
@@ -64,9 +70,38 @@ class LazyTransport : public netlink::Transport {
 
 }  // namespace
 
+// ethtool's netlink. A kernel without it has no device that is known to offload anything.
+class Features {
+ public:
+  netlink::TcOffload of(IfIndex device) {
+    if (!family_ && !find()) return {};
+    const auto offload = netlink::get_tc_offload(generic_, *family_, device);
+    return offload ? *offload : netlink::TcOffload{};
+  }
+
+ private:
+  bool find() {
+    if (missing_) return false;
+    if (auto family = netlink::find_family(generic_, "ethtool")) family_ = std::move(*family);
+    missing_ = !family_;
+    return !missing_;
+  }
+
+  LazyTransport generic_{NETLINK_GENERIC};
+  std::optional<netlink::GenericFamily> family_;
+  bool missing_ = false;
+};
+
 OpenKernel::OpenKernel(const std::string& instance)
     : route_(std::make_unique<LazyTransport>(NETLINK_ROUTE, writers())),
       netfilter_(std::make_unique<LazyTransport>(NETLINK_NETFILTER)),
-      slow_path_(open_slow_path(instance)) {}
+      slow_path_(open_slow_path(instance)),
+      features_(std::make_unique<Features>()) {}
+
+OpenKernel::~OpenKernel() = default;
+
+Kernel OpenKernel::borrow() {
+  return {*route_, *netfilter_, *slow_path_, [this](IfIndex device) { return features_->of(device); }};
+}
 
 }  // namespace sepal::agent

@@ -9,15 +9,19 @@
 
 namespace sepal::agent {
 
+class Features;
+
 class OpenKernel {
  public:
   explicit OpenKernel(const std::string& instance);
-  [[nodiscard]] Kernel borrow() { return {*route_, *netfilter_, *slow_path_}; }
+  ~OpenKernel();
+  [[nodiscard]] Kernel borrow();
 
  private:
   std::unique_ptr<netlink::Transport> route_;
   std::unique_ptr<netlink::Transport> netfilter_;
   std::unique_ptr<SlowPath> slow_path_;
+  std::unique_ptr<Features> features_;
 };
 
 }  // namespace sepal::agent

@@ -27,6 +27,7 @@ Result<Paths> Paths::make(std::string_view instance, std::string_view run_direct
   paths.socket = base + ".sock";
   paths.state = base + ".state";
   paths.last = base + ".last";
+  paths.hardware = base + ".hardware";
   return paths;
 }
 

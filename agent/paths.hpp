@@ -1,6 +1,6 @@
-// Where an instance keeps its few files: the writer's lock, the control socket, the small state file, what the last
-// pass left. Nothing here opens them. Everything lives under /run, because everything these files speak of ends with
-// the running kernel, too.
+// Where an instance keeps its few files: the writer's lock, the control socket, the small state file, what the NIC
+// refused, what the last pass left. Nothing here opens them. Everything lives under /run, because everything these
+// files speak of ends with the running kernel, too.
 #pragma once
 
 #include <string>
@@ -17,10 +17,11 @@ inline constexpr std::string_view kDefaultInstance = "default";
 struct Paths {
   std::string instance;
   std::string directory;
-  std::string lock;    // DIRECTORY/INSTANCE.lock
-  std::string socket;  // DIRECTORY/INSTANCE.sock
-  std::string state;   // DIRECTORY/INSTANCE.state
-  std::string last;    // DIRECTORY/INSTANCE.last
+  std::string lock;      // DIRECTORY/INSTANCE.lock
+  std::string socket;    // DIRECTORY/INSTANCE.sock
+  std::string state;     // DIRECTORY/INSTANCE.state
+  std::string last;      // DIRECTORY/INSTANCE.last
+  std::string hardware;  // DIRECTORY/INSTANCE.hardware: what the NIC refused
 
   // Refuses names that are no plain file name: letters, digits, '-', '_', at most 63 characters, a letter or digit
   // first.

@@ -115,6 +115,14 @@ Placed place(const tc::Rule& rule, const tc::RuleState* state, const HardwareVie
     placed.why = "not in the kernel";
     return placed;
   }
+  if (const auto out = view.demoted.find(rule.id); out != view.demoted.end() && rule.spec.skip_hw) {
+    placed.wanted = true;
+    placed.expected = 1;
+    placed.cause = Cause::demoted;
+    placed.why = out->second;
+    if (view.refusal && state->cookie) placed.refusal = view.refusal(rule.id, state->cookie->content);
+    return placed;
+  }
   if (rule.spec.skip_hw) {
     placed.placement = Placement::software_only;
     placed.cause = Cause::by_design;

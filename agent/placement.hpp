@@ -58,8 +58,9 @@ struct HardwareView {
   IfIndex uplink;
   IfIndex vxlan;  // its rules are the uplink's NIC's to hold
   std::map<IfIndex, DeviceView> devices;
-  std::map<IpAddr, std::string> unresolved;  // far ends of tunnels that the NIC cannot send to now, and why
-  std::function<KernelParts()> kernel;       // asked only when nothing else explains a rule
+  std::map<IpAddr, std::string> unresolved;   // far ends of tunnels that the NIC cannot send to now, and why
+  std::map<tc::RuleId, std::string> demoted;  // rules kept out with their unit (hardware.hpp), and why
+  std::function<KernelParts()> kernel;        // asked only when nothing else explains a rule
   // What is remembered of this very rule, by place and content.
   std::function<std::optional<DriverRefusal>(const tc::RuleId&, uint64_t content)> refusal;
 

@@ -21,6 +21,8 @@ constexpr std::chrono::seconds kBackOffMin{1};
 constexpr std::chrono::seconds kBackOffMax{60};
 // How often a pass begins anew because devices left or the connection broke while it wrote.
 constexpr unsigned kRoundsMax = 3;
+// How often it goes on because something moved in or out of hardware: in takes two, out one for each cause met.
+constexpr unsigned kMovesMax = 32;
 
 SavedState served_by(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts,
                      SavedState before) {
@@ -105,7 +107,11 @@ PassReport report_on(const World& world, const tc::RuleSet& rules, size_t count)
 }
 
 Reconciler::Reconciler(Kernel kernel, Paths paths)
-    : kernel_(kernel), paths_(std::move(paths)), shared_(tc::instance_hash(paths_.instance)), now_(Clock::now) {}
+    : kernel_(kernel),
+      paths_(std::move(paths)),
+      shared_(tc::instance_hash(paths_.instance)),
+      now_(Clock::now),
+      demotions_(paths_.hardware) {}
 
 Result<PassReport> Reconciler::apply(const config::Config& config, const Progress& progress) {
   return pass(config, progress, false);
@@ -124,11 +130,13 @@ Result<bool> Reconciler::devices_changed(const config::Config& config) {
   auto world =
       look(kernel_, {&config, paths_.instance, &saved_, false, false, update.known ? &devices_.links() : nullptr});
   if (!world) return Unexpected(world.error());
-  return !(left_->facts == left_by(world->facts, {}).facts);
+  world->facts.demoted = left_->facts.demoted;
+  const Left now = left_by(*world, {});
+  return !(left_->facts == now.facts && left_->offload == now.offload);
 }
 
 std::optional<Clock::time_point> Reconciler::next_retry() const {
-  std::optional<Clock::time_point> next;
+  std::optional<Clock::time_point> next = demotions_.next_try();
   for (const auto& [key, trouble] : troubles_)
     if (!trouble.refusal.held && (!next || trouble.next_try < *next)) next = trouble.next_try;
   return next;
@@ -136,6 +144,7 @@ std::optional<Clock::time_point> Reconciler::next_retry() const {
 
 void Reconciler::forget_back_off() {
   for (auto& [key, trouble] : troubles_) trouble.next_try = {};
+  demotions_.forget_back_off();
 }
 
 const Refusal* Reconciler::remembered(const tc::CompiledRule& rule) const {
@@ -154,18 +163,22 @@ void Reconciler::forget() {
 Result<PassReport> Reconciler::pass(const config::Config& config, const Progress& progress, bool may_be_quiet,
                                     PassReport total) {
   const bool first = std::exchange(fresh_, false) && !may_be_quiet;
+  unsigned moves = 0;
+  demotions_.begin_pass();
   for (unsigned round = 1;; ++round) {
     auto world = prepare_world(config, total.made);
     if (!world && world.error().code == Errc::resync && round < kRoundsMax) continue;
     if (!world) return Unexpected(world.error());
+    demotions_.enter(*world, config);
     if (auto looked = shared_.look(kernel_.route); !looked) {
       if (looked.error().code == Errc::resync && round < kRoundsMax) continue;
       return Unexpected(looked.error());
     }
     foreign_ = world->foreign.size();
-    const Left now = left_by(world->facts, world->observed);
+    const Left now = left_by(*world, world->observed);
     const auto retry = next_retry();
-    if (may_be_quiet && total.made.empty() && (!retry || *retry > now_()) && left_ == now && shared_.intact()) {
+    if (may_be_quiet && total.made.empty() && (!retry || *retry > now_()) && left_ == now && shared_.intact() &&
+        !demotions_.has_work(*world)) {
       // Of rules that went with the pass before: the kernel was still counting them then.
       if (shared_.any_unused())
         if (auto dropped = shared_.drop_unused(kernel_.route); !dropped) return Unexpected(dropped.error());
@@ -175,7 +188,7 @@ Result<PassReport> Reconciler::pass(const config::Config& config, const Progress
       learn(config, *world);
       return total;
     }
-    if (first && total.made.empty() && shared_.intact()) {
+    if (first && total.made.empty() && shared_.intact() && !demotions_.has_work(*world)) {
       if (auto believed = believe_last_pass(config, *world, now)) return std::move(*believed);
     }
     // Same devices, other filters: somebody else's hand.
@@ -192,7 +205,10 @@ Result<PassReport> Reconciler::pass(const config::Config& config, const Progress
     report->outcome.removed += total.outcome.removed;
     report->connections_ended += total.connections_ended;
     report->changes.insert(report->changes.begin(), total.changes.begin(), total.changes.end());
-    if (!report->outcome.devices_left || report->outcome.stopped || round == kRoundsMax) return report;
+    report->moves.insert(report->moves.begin(), total.moves.begin(), total.moves.end());
+    const bool moving = report->unsettled && ++moves <= kMovesMax;
+    if (moving) --round;  // these have a bound of their own
+    if ((!report->outcome.devices_left && !moving) || report->outcome.stopped || round == kRoundsMax) return report;
     total = std::move(*report);
   }
 }
@@ -240,12 +256,18 @@ std::optional<PassReport> Reconciler::believe_last_pass(const config::Config& co
   if (last->input != input_digest(config_digest(config), world.facts, outline.zones)) return std::nullopt;
   if (!(served_by(config, outline, world.facts, saved_) == saved_) || !kernel_.slow_path.pin()) return std::nullopt;
   left_ = now;
-  return report_on(world, outline, now.count);
+  PassReport report = report_on(world, outline, now.count);
+  report.software = demotions_.list(config, world);
+  return report;
 }
 
 Result<PassReport> Reconciler::change(const config::Config& config, const Progress& progress, World world) {
-  const tc::RuleSet rules = tc::compile(config, world.facts);
-  const std::vector<tc::Step> steps = tc::diff(rules.rules, world.observed);
+  tc::RuleSet rules = tc::compile(config, world.facts);
+  auto reconsidered = demotions_.reconsider({kernel_, shared_}, config, rules, world);
+  if (!reconsidered) return Unexpected(reconsidered.error());
+  if (*reconsidered) rules = tc::compile(config, world.facts);
+  std::vector<tc::Step> steps = tc::diff(rules.rules, world.observed);
+  demotions_.add_tries(steps, rules, world);
   PassReport report = report_on(world, rules, rules.rules.size());
 
   ExecutionInput input{rules.rules, world, steps, shared_};
@@ -273,6 +295,11 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   for (const std::string& line : report.outcome.repaired) report.changes.push_back(line);
   remember(rules, world, config, report);
   if (report.outcome.stopped) return report;
+  auto unsettled = demotions_.settle({kernel_, shared_}, config, rules, world, steps);
+  if (!unsettled) return Unexpected(unsettled.error());
+  report.unsettled = *unsettled;
+  report.moves = demotions_.take_moves();
+  report.software = demotions_.list(config, world);
 
   if (report.outcome.not_removed.empty() && world.has_slow_path) {
     if (auto dropped = kernel_.slow_path.drop_stale(rules.neighbours, rules.slices); !dropped)
@@ -385,7 +412,7 @@ void Reconciler::remember(const tc::RuleSet& rules, const World& world, const co
     }
     expected.push_back(stands);
   }
-  left_ = left_by(world.facts, expected);
+  left_ = left_by(world, expected);
   if (refused.empty() && devices_.known()) ledger_ = Ledger::of(config, rules, zones_in_use(rules, world));
 }
 
@@ -407,16 +434,17 @@ void Reconciler::learn(const config::Config& config, const World& world) {
 
 // For a restart; see believe_last_pass().
 void Reconciler::record(uint64_t config_digest, const tc::RuleSet& rules, const PassReport& report) const {
-  if (!left_ || !troubles_.empty() || !report.problems.empty()) return;
+  if (!left_ || !troubles_.empty() || !report.problems.empty() || report.unsettled) return;
   const LastPass last{program_id(), input_digest(config_digest, left_->facts, rules.zones), left_->digest,
                       left_->count};
   if (last.program.empty()) return;
   (void)save_last_pass(paths_.last, last);  // an aid: without it the next start compiles
 }
 
-Reconciler::Left Reconciler::left_by(const tc::Facts& facts, const std::vector<tc::Observed>& observed) {
+Reconciler::Left Reconciler::left_by(const World& world, const std::vector<tc::Observed>& observed) {
   Left left;
-  left.facts = facts;
+  left.facts = world.facts;
+  left.offload = world.offload;
   left.facts.zones.clear();
   left.count = observed.size();
   for (const tc::Observed& rule : observed) left.digest += digest_of_rule(rule.id, rule.cookie);
@@ -437,6 +465,7 @@ Result<Difference> find_difference(Kernel& kernel, const config::Config& config,
   SharedActions shared(found.facts.instance);
   if (auto looked = shared.look(kernel.route); !looked) return Unexpected(looked.error());
   for (const std::string& line : shared.changed()) difference.to_make.push_back(line + " anew: others changed it");
+  Demotions(paths.hardware).enter(found, config);
   difference.wanted = tc::compile(config, found.facts);
   difference.steps = tc::diff(difference.wanted.rules, found.observed);
   for (IfIndex device : devices_of(difference.wanted)) {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/demotions.hpp"
 #include "agent/devices.hpp"
 #include "agent/execution.hpp"
 #include "agent/kernel.hpp"
@@ -22,8 +23,6 @@
 #include "config/model.hpp"
 
 namespace sepal::agent {
-
-using Clock = std::chrono::steady_clock;
 
 // A refused rule over time.
 struct Trouble {
@@ -48,6 +47,9 @@ struct PassReport {
   size_t connections_ended = 0;
   bool gateway_unknown = false;        // a public gateway's MAC was asked for: look again soon
   size_t tenants_without_offload = 0;  // conntrack zones above what the NIC knows
+  bool unsettled = false;              // something moves in or out of hardware: another pass at once
+  std::vector<HardwareMove> moves;     // what did
+  std::vector<SoftwareUnit> software;  // what is in software because the NIC refused it
 };
 
 class Reconciler {
@@ -75,12 +77,19 @@ class Reconciler {
   // Refused rules are due at once: something changed that may help (a reload).
   void forget_back_off();
 
-  void set_clock(std::function<Clock::time_point()> now) { now_ = std::move(now); }
+  // What the NIC refused.
+  [[nodiscard]] const HardwareState& hardware() const { return demotions_.state(); }
+
+  void set_clock(std::function<Clock::time_point()> now) {
+    demotions_.set_clock(now);
+    now_ = std::move(now);
+  }
 
  private:
   // What a pass left behind, to tell whether anything changed since.
   struct Left {
-    tc::Facts facts;  // without zones
+    tc::Facts facts;            // without zones
+    std::set<IfIndex> offload;  // World::offload
     uint64_t digest = 0;
     size_t count = 0;
     bool operator==(const Left&) const = default;
@@ -105,7 +114,7 @@ class Reconciler {
   void learn(const config::Config& config, const World& world);
   void record(uint64_t config_digest, const tc::RuleSet& rules, const PassReport& report) const;
   void forget();
-  static Left left_by(const tc::Facts& facts, const std::vector<tc::Observed>& observed);
+  static Left left_by(const World& world, const std::vector<tc::Observed>& observed);
   [[nodiscard]] const Refusal* remembered(const tc::CompiledRule& rule) const;
 
   // follow.cpp
@@ -121,6 +130,7 @@ class Reconciler {
   SharedActions shared_;
   std::function<Clock::time_point()> now_;
   Troubles troubles_;
+  Demotions demotions_;
   Devices devices_;
   std::optional<Left> left_;
   std::optional<Ledger> ledger_;  // only beside left_: what that digest is of

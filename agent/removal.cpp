@@ -105,7 +105,10 @@ Result<RemovalReport> remove_everything(Kernel& kernel, const Paths& paths, cons
   else if (*unpinned)
     report.removed.push_back("eBPF objects");
   end_all_connections(kernel, *world, saved, report);
-  if (report.problems.empty()) ::unlink(paths.state.c_str());
+  if (report.problems.empty()) {
+    ::unlink(paths.state.c_str());
+    ::unlink(paths.hardware.c_str());
+  }
   return report;
 }
 

@@ -21,6 +21,8 @@ std::string status_line(const PassReport& report, const Reconciler::Troubles& tr
                      count_text(tenants, "tenant") + " in place";
   if (!troubles.empty()) text += ", " + std::to_string(troubles.size()) + " refused";
   if (!report.waiting.empty()) text += ", " + count_text(report.waiting.size(), "port") + " waiting";
+  if (!report.software.empty())
+    text += ", " + count_text(report.software.size(), "unit") + " in software because the NIC refused a rule";
   if (report.tenants_without_offload > 0)
     text += ", " + count_text(report.tenants_without_offload, "tenant") + " beyond the NIC's conntrack zones";
   return text;
@@ -43,8 +45,15 @@ std::vector<std::string> to_lines(const PassReport& report, const Reconciler::Tr
     lines.push_back("waiting: " + port_text(port) + ": its device is not there");
   for (const auto& [id, error] : report.outcome.not_removed) lines.push_back("not removed: " + error.message());
   for (const std::string& problem : report.problems) lines.push_back("problem: " + problem);
+  for (const HardwareMove& move : report.moves) lines.push_back(move.text);
+  for (const SoftwareUnit& unit : report.software) lines.push_back("in software: " + to_line(unit));
   for (const auto& [key, trouble] : troubles) lines.push_back("refused: " + to_line(trouble));
   return lines;
+}
+
+std::string to_line(const SoftwareUnit& unit) {
+  return unit.name + ": " + unit.reason + (unit.punted ? "; hardware leads its packets into software" : "") +
+         "; rule: " + unit.rule;
 }
 
 std::vector<std::string> to_lines(const RemovalReport& report) {
@@ -85,12 +94,38 @@ std::string refusal_line(const json& trouble) {
   return text;
 }
 
+json to_json(const SoftwareUnit& unit, std::optional<Clock::time_point> now) {
+  json out{{"unit", unit.name},
+           {"cause", to_string(unit.refusal.cause)},
+           {"reason", unit.reason},
+           {"rule", unit.rule},
+           {"punted", unit.punted},
+           {"since", std::chrono::duration_cast<std::chrono::seconds>(unit.since.time_since_epoch()).count()}};
+  if (unit.refusal.sys_errno != 0) out["errno"] = unit.refusal.sys_errno;
+  if (!unit.refusal.words.empty()) out["nic"] = unit.refusal.words;
+  if (now && unit.next_try) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*unit.next_try - *now).count();
+    out["retry_in_ms"] = std::max<int64_t>(left, 0);
+  }
+  return out;
+}
+
+std::string software_line(const json& unit) {
+  std::string text = unit.value("unit", "") + ": " + unit.value("reason", "");
+  if (const auto left = unit.find("retry_in_ms"); left != unit.end() && left->is_number_integer())
+    text += "; again in " + std::to_string((left->get<int64_t>() + 999) / 1000) + " s";
+  return text;
+}
+
 json to_json(const PassReport& report, const Reconciler::Troubles& troubles, std::optional<Clock::time_point> now) {
   json waiting = json::array();
   for (const tc::PortKey& port : report.waiting) waiting.push_back({{"tenant", port.tenant}, {"port", port.port}});
   json refused = json::array();
   for (const auto& [key, trouble] : troubles) refused.push_back(to_json(trouble, now));
+  json software = json::array();
+  for (const SoftwareUnit& unit : report.software) software.push_back(to_json(unit, now));
   return {{"rules", report.rules},
+          {"software", std::move(software)},
           {"added", report.outcome.added},
           {"replaced", report.outcome.replaced},
           {"removed", report.outcome.removed},

@@ -21,12 +21,18 @@ std::vector<std::string> to_lines(const PassReport& report, const Reconciler::Tr
 // "tenant blue, port web-0 (blue.yaml:7:12): Operation not supported: kernel says: …; refused 3 times"
 std::string to_line(const Trouble& trouble);
 
+// "tenant blue, port web-0: the NIC is full: No space left on device; rule: …"
+std::string to_line(const SoftwareUnit& unit);
+
 // With `now` (a daemon's, which tries refused rules again) each tells when: retry_in_ms.
 nlohmann::json to_json(const PassReport& report, const Reconciler::Troubles& troubles,
                        std::optional<Clock::time_point> now = std::nullopt);
 nlohmann::json to_json(const Trouble& trouble, std::optional<Clock::time_point> now = std::nullopt);
 // One of those, as a daemon told it, in a line: "tenant blue, …: kernel says: …; tried 3 times, again in 4 s".
 std::string refusal_line(const nlohmann::json& trouble);
+nlohmann::json to_json(const SoftwareUnit& unit, std::optional<Clock::time_point> now = std::nullopt);
+// One of those in a line, with when it is tried again.
+std::string software_line(const nlohmann::json& unit);
 nlohmann::json to_json(const RemovalReport& report);
 nlohmann::json to_json(const Error& error);
 nlohmann::json to_json(const std::vector<config::Fault>& faults);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/hardware.hpp"
 #include "agent/hardware_view.hpp"
 #include "agent/reconciler.hpp"
 
@@ -96,6 +97,8 @@ Result<Shown> gather_shown(Kernel& kernel, const config::Config* config, const P
   auto view = gather_hardware_view(kernel, input, paths);
   if (!view) return Unexpected(view.error());
   shown.view = std::move(*view);
+  if (difference && !world.facts.demoted.empty())
+    shown.view.demoted = rules_kept_out(*config, world, difference->wanted, load_hardware(paths.hardware));
   for (ShownRule& rule : shown.rules) rule.placed = place(rule.filter.rule, &rule.filter.state, shown.view);
   shown.facts = std::move(world.facts);
   if (difference) shown.wanted = std::move(difference->wanted);

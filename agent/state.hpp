@@ -31,7 +31,7 @@ struct SavedState {
 SavedState load_state(const std::string& path);
 Result<void> save_state(const std::string& path, const SavedState& state);
 
-// Atomic: a new file is renamed over the old one.
+// Writes a new file beside `path` and renames it over the old one.
 Result<void> replace_file(const std::string& path, std::string_view text);
 
 }  // namespace sepal::agent

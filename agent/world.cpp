@@ -1,6 +1,8 @@
 // Gathers a World: links, clsacts, one dump of filters per clsact, neighbours of the public gateways.
 #include "agent/world.hpp"
 
+#include <sys/utsname.h>
+
 #include <algorithm>
 #include <unordered_map>
 
@@ -15,6 +17,19 @@ using netlink::Link;
 
 // Zones in facts that belong to no tenant of ours (another instance's) stand under numbers no VNI can have.
 Vni nobody(Zone zone) { return Vni(limits::kVniMax + 1 + zone.value()); }
+
+// A card that was reloaded has a new uplink; a new kernel may take what the old one refused.
+std::string switch_name(const Link& uplink) {
+  utsname kernel{};
+  (void)::uname(&kernel);
+  std::string name;
+  for (const uint8_t byte : uplink.phys_switch_id) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    name += kDigits[byte >> 4U];
+    name += kDigits[byte & 0xfU];
+  }
+  return name + "/" + std::to_string(uplink.index.value()) + "/" + kernel.release;
+}
 
 class Look {
  public:
@@ -113,7 +128,7 @@ class Look {
 
   void take(const tc::TerseFilter& filter) {
     if (filter.cookie && filter.cookie->instance == world_.facts.instance)
-      world_.observed.push_back({filter.id, *filter.cookie, filter.skip_hw});
+      world_.observed.push_back({filter.id, *filter.cookie, filter.skip_hw, filter.in_hw, filter.packets});
     else
       world_.foreign.push_back({filter.id, std::string(filter.kind), filter.cookie});
   }
@@ -147,6 +162,12 @@ class Look {
     return found == by_name_.end() ? nullptr : found->second;
   }
 
+  [[nodiscard]] const Link* find_link(IfIndex index) const {
+    const auto found = std::lower_bound(links().begin(), links().end(), index,
+                                        [](const Link& link, IfIndex wanted) { return link.index < wanted; });
+    return found == links().end() || found->index != index ? nullptr : &*found;
+  }
+
   Result<void> find_underlay() {
     const config::Host& host = in_.config->host;
     const Link* uplink = find_link(host.underlay.device);
@@ -162,7 +183,19 @@ class Look {
         world_.vxlan.state == netlink::VxlanState::ours || world_.vxlan.state == netlink::VxlanState::unfinished;
     world_.facts.vxlan = there ? world_.vxlan.index : kVxlanToCome;
     if (!there) world_.devices.emplace(kVxlanToCome, host.vxlan.device);
+    if (!uplink->phys_switch_id.empty()) {
+      world_.card = switch_name(*uplink);
+      switch_id_ = uplink->phys_switch_id;
+      if (offer(*uplink)) world_.offload.insert(world_.facts.vxlan);
+    }
     return {};
+  }
+
+  // Whether the NIC of the uplink may hold rules of this port of its eSwitch.
+  bool offer(const Link& port) {
+    if (switch_id_.empty() || port.phys_switch_id != switch_id_ || !kernel_.offload_of(port.index).on) return false;
+    world_.offload.insert(port.index);
+    return true;
   }
 
   void find_ports() {
@@ -177,14 +210,16 @@ class Look {
     }
     for (const config::Tenant& tenant : in_.config->tenants) {
       for (const config::Port& port : tenant.ports) {
-        IfIndex index;
+        const Link* link = nullptr;
         if (port.vf) {
           const auto found = representors.find(*port.vf);
-          if (found != representors.end()) index = found->second;
-        } else if (const Link* link = find_link(port.device)) {
-          index = link->index;
+          if (found != representors.end()) link = find_link(found->second);
+        } else {
+          link = find_link(port.device);
         }
-        if (index != IfIndex()) world_.facts.ports.emplace(tc::PortKey{tenant.name, port.name}, index);
+        if (link == nullptr) continue;
+        world_.facts.ports.emplace(tc::PortKey{tenant.name, port.name}, link->index);
+        offer(*link);
       }
     }
   }
@@ -233,6 +268,7 @@ class Look {
   Kernel& kernel_;
   const LookInput& in_;
   std::unordered_map<std::string_view, const Link*> by_name_;
+  std::vector<uint8_t> switch_id_;  // of the NIC that the uplink is a port of
   World world_;
 };
 

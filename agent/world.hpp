@@ -35,8 +35,10 @@ struct World {
   std::vector<netlink::Link> links;        // every device, sorted by index, unless the look was given them
   std::map<IfIndex, std::string> devices;  // every device of this network namespace, by name
   std::set<IfIndex> clsact;                // devices that have one
+  std::set<IfIndex> offload;               // devices whose rules the NIC may hold: ports of its eSwitch, and the tunnel
   std::vector<tc::Observed> observed;      // ours, sorted by id
   std::vector<ForeignFilter> foreign;      // sorted by id
+  std::string card;                        // tells one NIC, driver and kernel from another; empty without an eSwitch
   netlink::VxlanFinding vxlan;
   std::vector<OwnDevice> own_vxlans;                           // every vxlan device with our alias, whatever its name
   bool gateway_unknown = false;                                // a public gateway's MAC is not known yet

@@ -24,8 +24,8 @@ void mix(Digest& digest, const Public& value) {
 }
 
 void mix(Digest& digest, const HostLimits& value) {
-  const auto& [arp_nd_per_second] = value;
-  digest.all(arp_nd_per_second);
+  const auto& [arp_nd_per_second, hardware_rules] = value;
+  digest.all(arp_nd_per_second, hardware_rules);
 }
 
 void mix(Digest& digest, const Host& value) {
@@ -74,8 +74,8 @@ void mix(Digest& digest, const Nat& value) {
 }
 
 void mix(Digest& digest, const Tenant& value) {
-  const auto& [name, vni, mtu, subnets, ports, vlans, routes, nat, peers, where] = value;
-  digest.all(name, vni, mtu, subnets, ports, vlans, routes, nat, peers, where);
+  const auto& [name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, peers, where] = value;
+  digest.all(name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, peers, where);
 }
 
 }  // namespace sepal::config

@@ -4,6 +4,7 @@
 
 #include "config/document.hpp"
 #include "config/doubts.hpp"
+#include "config/fields.hpp"
 
 namespace sepal::config {
 
@@ -18,6 +19,8 @@ struct TenantReading {
   TenantDoubts doubts;
 };
 TenantReading read_tenant(NodeRef node, Faults& faults);
+// `hardware_rules` of a map `limits`, the host's or a tenant's.
+std::optional<uint32_t> read_hardware_rules(const Fields& fields);
 
 // One entry of Tenant.routes (route.cpp).
 std::optional<Route> read_route(NodeRef node, Faults& faults);

@@ -124,6 +124,7 @@ HostLimits read_limits(NodeRef node, Faults& faults) {
   Fields fields(node, tables::kLimits, faults);
   host_limits.arp_nd_per_second =
       fields.read("arp_nd_per_second", number(kRateBounds)).value_or(host_limits.arp_nd_per_second);
+  host_limits.hardware_rules = read_hardware_rules(fields);
   return host_limits;
 }
 

@@ -27,7 +27,8 @@ inline constexpr std::array kNic = {Key{"representors"}, Key{"pci"}, Key{"vfs"},
 inline constexpr std::array kUnderlay = {Key{"device"}, Key{"address"}, Key{"vlan"}, Key{"mtu"}};
 inline constexpr std::array kVxlan = {Key{"device"}, Key{"port"}};
 inline constexpr std::array kPublic = {Key{"vlan"}, Key{"gateway"}, Key{"gateway_mac"}, Key{"answer_arp"}};
-inline constexpr std::array kLimits = {Key{"arp_nd_per_second"}, Key{"new_connections_per_second", "enforce it"},
+inline constexpr std::array kLimits = {Key{"arp_nd_per_second"}, Key{"hardware_rules"},
+                                       Key{"new_connections_per_second", "enforce it"},
                                        Key{"connections", "enforce it"}};
 inline constexpr std::array kTenant = {Key{"apiVersion"},
                                        Key{"kind"},
@@ -45,7 +46,9 @@ inline constexpr std::array kTenant = {Key{"apiVersion"},
                                        Key{"services", "publish them"},
                                        Key{"load_balancers", "balance anything"},
                                        Key{"virtual_ips", "answer for them"},
-                                       Key{"limits", "enforce them"}};
+                                       Key{"limits"}};
+inline constexpr std::array kTenantLimits = {Key{"hardware_rules"}, Key{"new_connections_per_second", "enforce it"},
+                                             Key{"connections", "enforce it"}};
 inline constexpr std::array kSubnet = {Key{"cidr"}, Key{"gateway"}, Key{"dhcp", "answer"}};
 inline constexpr std::array kPort = {Key{"name"},
                                      Key{"vf"},
@@ -73,6 +76,7 @@ inline constexpr KeyTable kVxlan{"vxlan", "Host.vxlan", keys::kVxlan};
 inline constexpr KeyTable kPublic{"public", "Host.public", keys::kPublic};
 inline constexpr KeyTable kLimits{"limits", "Host.limits", keys::kLimits};
 inline constexpr KeyTable kTenant{"tenant", "Tenant", keys::kTenant};
+inline constexpr KeyTable kTenantLimits{"limits", "Tenant.limits", keys::kTenantLimits};
 inline constexpr KeyTable kSubnet{"subnet", "Tenant.subnets[]", keys::kSubnet};
 inline constexpr KeyTable kPort{"port", "Tenant.ports[]", keys::kPort};
 inline constexpr KeyTable kTenantVlan{"vlan", "Tenant.vlans[]", keys::kTenantVlan};
@@ -80,9 +84,9 @@ inline constexpr KeyTable kRoute{"route", "Tenant.routes[]", keys::kRoute};
 inline constexpr KeyTable kVia{"via", "Tenant.routes[].via", keys::kVia};
 inline constexpr KeyTable kNat{"nat", "Tenant.nat[]", keys::kNat};
 
-inline constexpr std::array<const KeyTable*, 13> kAll = {&kHost,   &kNic,    &kUnderlay, &kVxlan, &kPublic,
-                                                         &kLimits, &kTenant, &kSubnet,   &kPort,  &kTenantVlan,
-                                                         &kRoute,  &kVia,    &kNat};
+inline constexpr std::array<const KeyTable*, 14> kAll = {&kHost,       &kNic,    &kUnderlay,     &kVxlan,  &kPublic,
+                                                         &kLimits,     &kTenant, &kTenantLimits, &kSubnet, &kPort,
+                                                         &kTenantVlan, &kRoute,  &kVia,          &kNat};
 
 }  // namespace tables
 }  // namespace sepal::config

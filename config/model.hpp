@@ -61,6 +61,8 @@ struct Public {
 
 struct HostLimits {
   uint32_t arp_nd_per_second = 200;  // packets per port and kind, before the guest services
+  // Rules a tenant may claim when the NIC's tables are full; none: whoever is busier has them.
+  std::optional<uint32_t> hardware_rules;
   bool operator==(const HostLimits&) const = default;
 };
 
@@ -148,6 +150,7 @@ struct Tenant {
   std::vector<TenantVlan> vlans;
   std::vector<Route> routes;
   std::vector<Nat> nat;
+  std::optional<uint32_t> hardware_rules;  // limits.hardware_rules; none: the host's
   std::vector<std::string> peers;  // names of tenants this one exchanges routes with; holds only when both say so
   Location where;
   bool operator==(const Tenant&) const = default;

@@ -123,7 +123,17 @@ void read_lists(const Fields& fields, Tenant& tenant, TenantDoubts& doubts) {
       read_list(fields, "peers", tenant.peers, [&](NodeRef n) { return fields.accept("peers", n, parse_name(n)); });
 }
 
+void read_limits(NodeRef node, Tenant& tenant, Faults& faults) {
+  Fields fields(node, tables::kTenantLimits, faults);
+  tenant.hardware_rules = read_hardware_rules(fields);
+}
+
 }  // namespace
+
+std::optional<uint32_t> read_hardware_rules(const Fields& fields) {
+  // As many entries as the NIC's largest table has; more is a slip.
+  return fields.read("hardware_rules", [](NodeRef n) { return parse_number(n, {0, 1U << 24U}); });
+}
 
 TenantReading read_tenant(NodeRef node, Faults& faults) {
   TenantReading reading;
@@ -140,6 +150,7 @@ TenantReading read_tenant(NodeRef node, Faults& faults) {
   if (mtu) tenant.mtu = static_cast<uint16_t>(*mtu);
   reading.doubts.mtu = faults.progress() != before;
   read_lists(fields, tenant, reading.doubts);
+  if (NodeRef bounds = fields.find("limits")) read_limits(bounds, tenant, fields.faults());
   return reading;
 }
 

@@ -163,6 +163,7 @@ class ParallelTransport : public Transport {
 
   Result<void> dump(Bytes request, const MessageSink& sink) override { return front().dump(std::move(request), sink); }
   Result<void> get(Bytes request, const MessageSink& sink) override { return front().get(std::move(request), sink); }
+  Result<std::string> remark(Bytes request) override { return front().remark(std::move(request)); }
   [[nodiscard]] uint64_t writes() const override {
     uint64_t sum = 0;
     for (const auto& writer : writers_) sum += writer->idle().writes();

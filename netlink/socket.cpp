@@ -111,6 +111,7 @@ class SocketTransport : public Transport {
   Result<void> transact(Bytes& requests, const std::function<void(size_t, const Answer&)>& answered) override;
   Result<void> dump(Bytes request, const MessageSink& sink) override;
   Result<void> get(Bytes request, const MessageSink& sink) override;
+  Result<std::string> remark(Bytes request) override;
   [[nodiscard]] uint64_t writes() const override { return writes_; }
 
  private:
@@ -351,6 +352,27 @@ Result<void> SocketTransport::get(Bytes request, const MessageSink& sink) {
     if (!received) return received;
   }
   return outcome;
+}
+
+Result<std::string> SocketTransport::remark(Bytes request) {
+  auto seq = ask(std::move(request), NLM_F_REQUEST | NLM_F_ACK, 0);
+  if (!seq) return Unexpected(seq.error());
+
+  std::optional<Result<std::string>> outcome;
+  while (!outcome) {
+    auto received = receive(*seq, 1, [&](size_t, const nlmsghdr& header, BytesView message) -> Result<void> {
+      if (header.nlmsg_type != NLMSG_ERROR) return {};  // an echo nobody asked to see
+      auto verdict = read_verdict(header, message);
+      if (!verdict) return Unexpected(verdict.error());
+      if (verdict->error != 0)
+        outcome = fail_errno(verdict->error, "", verdict->text);
+      else
+        outcome = std::move(verdict->text);
+      return {};
+    });
+    if (!received) return Unexpected(received.error());
+  }
+  return std::move(*outcome);
 }
 
 }  // namespace

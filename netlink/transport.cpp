@@ -1,4 +1,4 @@
-// What can be said with the transport's three verbs alone, over a socket as over a fake.
+// What can be said with the transport's first three verbs alone, over a socket as over a fake.
 #include "netlink/transport.hpp"
 
 namespace sepal::netlink {
@@ -33,6 +33,11 @@ Result<void> transact_one(Transport& transport, Bytes request) {
   Result<void> outcome = fail(Errc::internal, "not one netlink request");
   auto done = transport.transact(request, [&outcome](size_t, const Answer& answer) { outcome = answer; });
   return done ? outcome : done;
+}
+
+Result<std::string> Transport::remark(Bytes request) {
+  if (auto done = transact_one(*this, std::move(request)); !done) return Unexpected(done.error());
+  return std::string();
 }
 
 Result<void> dump_whole(Transport& transport, const Bytes& request, const std::function<void()>& restart,

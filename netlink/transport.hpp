@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/result.hpp"
@@ -54,6 +55,11 @@ class Transport {
 
   // One request whose reply is a message (RTM_GETTFILTER for one filter, NLM_F_ECHO): reply to `sink`, then its ack.
   virtual Result<void> get(Bytes request, const MessageSink& sink) = 0;
+
+  // One request that changes the kernel, acknowledged by itself. What comes back is what the kernel remarks although it
+  // carried the request out: a driver's words on why it did not take a rule, when the request asks for them. Often
+  // empty.
+  virtual Result<std::string> remark(Bytes request);
 
   // How many messages that change the kernel have been sent since the start: tests prove with it that a restart
   // writes nothing.

@@ -288,6 +288,7 @@ Result<void> encode_add(std::vector<uint8_t>& out, const Rule& rule, const Cooki
     if (auto encoded = encode_match(message, rule); !encoded) return encoded;
     uint32_t filter_flags = 0;
     if (spec.skip_hw) filter_flags |= TCA_CLS_FLAGS_SKIP_HW;
+    if (context.skip_sw) filter_flags |= TCA_CLS_FLAGS_SKIP_SW;
     if (context.verbose) filter_flags |= TCA_CLS_FLAGS_VERBOSE;
     if (filter_flags != 0) message.put_u32(TCA_FLOWER_FLAGS, filter_flags);
     if (auto encoded = encode_actions(message, spec, cookie, context); !encoded) return encoded;

@@ -21,6 +21,7 @@ struct EncodeContext {
   // such actions.
   std::function<std::span<const uint8_t>(const Action&, bool skip_hw)> shared;
   bool verbose = false;  // ask the driver for its reasons (TCA_CLS_FLAGS_VERBOSE)
+  bool skip_sw = false;  // in hardware or not at all
   bool echo = false;     // ask for the installed filter back; costs 1.6 times
 };
 

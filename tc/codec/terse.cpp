@@ -1,10 +1,14 @@
 // Steps through the nests of a filter message down to the cookie:
-//   TCA_KIND, TCA_CHAIN, TCA_OPTIONS { TCA_FLOWER_FLAGS, TCA_FLOWER_ACT { 1 { TCA_ACT_COOKIE, … } 2 { … } … } }
+//   TCA_KIND, TCA_CHAIN, TCA_OPTIONS { TCA_FLOWER_FLAGS, TCA_FLOWER_ACT { 1 { TCA_ACT_COOKIE, TCA_ACT_STATS … } 2 … } }
 // Governed by linux/pkt_cls.h and net/sched/cls_flower.c, fl_terse_dump().
 #include "tc/codec/terse.hpp"
 
+#include <linux/gen_stats.h>
 #include <linux/pkt_cls.h>
 #include <linux/rtnetlink.h>
+
+#include <algorithm>
+#include <cstring>
 
 #include "netlink/message.hpp"
 #include "tc/codec/place.hpp"
@@ -17,15 +21,34 @@ using netlink::AttrCursor;
 
 constexpr std::string_view kMalformed = "decode filter: an attribute of a wrong size";
 
+//   TCA_STATS_BASIC { u64 bytes, u32 packets, u32 padding }, TCA_STATS_PKT64 where 32 bits are too few
+bool read_packets(std::span<const uint8_t> region, uint64_t& packets) {
+  packets = 0;
+  AttrCursor stats(region);
+  for (Attr stat; stats.next(stat);) {
+    uint32_t few = 0;
+    uint64_t many = 0;
+    if (stat.type == TCA_STATS_BASIC && stat.payload.size() >= sizeof(uint64_t) + sizeof few) {
+      std::memcpy(&few, stat.payload.data() + sizeof(uint64_t), sizeof few);
+      packets = std::max<uint64_t>(packets, few);
+    } else if (stat.type == TCA_STATS_PKT64 && stat.payload.size() >= sizeof many) {
+      std::memcpy(&many, stat.payload.data(), sizeof many);
+      packets = many;
+    }
+  }
+  return !stats.malformed();
+}
+
 // Like the kernel, actions count in the order of their numbers, up to the first gap; they are dumped in that order.
-bool read_actions(std::span<const uint8_t> region, std::optional<Cookie>& cookie) {
+bool read_actions(std::span<const uint8_t> region, TerseFilter& out) {
   AttrCursor actions(region);
   Attr action;
   for (uint16_t number = 1; actions.next(action) && action.type == number; ++number) {
-    cookie.reset();
+    out.cookie.reset();
     AttrCursor parts(action.payload);
     for (Attr part; parts.next(part);) {
-      if (part.type == TCA_ACT_COOKIE) cookie = Cookie::parse(part.payload.data(), part.payload.size());
+      if (part.type == TCA_ACT_COOKIE) out.cookie = Cookie::parse(part.payload.data(), part.payload.size());
+      if (part.type == TCA_ACT_STATS && !read_packets(part.payload, out.packets)) return false;
     }
     if (parts.malformed()) return false;
   }
@@ -39,8 +62,9 @@ bool read_options(std::span<const uint8_t> region, TerseFilter& out) {
       const auto flags = option.u32();
       if (!flags) return false;
       out.skip_hw = (*flags & TCA_CLS_FLAGS_SKIP_HW) != 0;
+      out.in_hw = (*flags & TCA_CLS_FLAGS_IN_HW) != 0;
     } else if (option.type == TCA_FLOWER_ACT) {
-      if (!read_actions(option.payload, out.cookie)) return false;
+      if (!read_actions(option.payload, out)) return false;
     }
   }
   return !options.malformed();

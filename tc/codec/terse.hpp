@@ -16,6 +16,8 @@ struct TerseFilter {
   std::string_view kind;         // points into the message
   std::optional<Cookie> cookie;  // of the last action, when it is sepal's; of anything but "flower" none
   bool skip_hw = false;
+  bool in_hw = false;    // some hardware took it
+  uint64_t packets = 0;  // what its last action has counted, in software and in hardware
   // See DecodedFilter::is_head().
   [[nodiscard]] bool is_head() const { return id.handle == 0; }
 };

@@ -65,7 +65,7 @@ void compile_uplink(const Plan& plan, RuleSet& out) {
     group4_egress(block, *tenant);
     group7_fresh(block, *tenant, Routes::local_only);
     const bool has_vlans = !tenant->tenant->vlans.empty();
-    if (has_vlans || !tenant->in_hardware()) group5_punted(block, *tenant, nullptr);
+    if (has_vlans || block.punts(*tenant)) group5_punted(block, *tenant, nullptr);
     if (has_vlans) group6_uplink(block, tenant);
   }
   if (!any_public) return;

@@ -14,6 +14,8 @@ struct Observed {
   RuleId id;
   Cookie cookie;
   bool skip_hw = false;
+  bool in_hw = false;    // some hardware took it
+  uint64_t packets = 0;  // counted by its last action
   auto operator<=>(const Observed&) const = default;
 };
 

@@ -14,12 +14,17 @@ void mix(Digest& digest, const BpfProgram& program) {
   digest.all(name, tag);
 }
 
+void mix(Digest& digest, const HardwareUnit& unit) {
+  const auto& [device, vni] = unit;
+  digest.all(device, vni);
+}
+
 uint64_t digest_without_zones(const Facts& facts) {
   const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, zones, answer_neighbour, choose_slice,
-               instance] = facts;
+               demoted, instance] = facts;
   (void)zones;
   Digest digest;
-  digest.all(uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, answer_neighbour, choose_slice,
+  digest.all(uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, answer_neighbour, choose_slice, demoted,
              instance);
   return digest.value();
 }

@@ -20,6 +20,20 @@ struct PortKey {
   auto operator<=>(const PortKey&) const = default;
 };
 
+// What leaves hardware, and comes back into it, as one: the block of a port, or what one tenant has in the block of the
+// vxlan device or of the uplink. VNI 0: the whole block.
+struct HardwareUnit {
+  IfIndex device;
+  Vni vni;
+  auto operator<=>(const HardwareUnit&) const = default;
+};
+// How far out of hardware a unit is.
+enum class Demotion : uint8_t {
+  staged,  // its chains may be there, but in hardware nothing leads into them: the last stop on the way back in
+  punted,  // a tenant's part of a wire: chain 0 leads its packets into software, all else is skip_hw (else: as whole)
+  whole,   // nothing of it
+};
+
 struct BpfProgram {
   std::string name;  // as loaded: "sepal_neigh", "sepal_slice"
   std::array<uint8_t, 8> tag{};
@@ -37,7 +51,8 @@ struct Facts {
   std::map<Vni, Zone> zones;               // zones already in use, read back from our rules' cookies
   BpfProgram answer_neighbour;             // group 6: ARP and neighbour solicitations
   BpfProgram choose_slice;                 // lane 1 group 5: ICMP id → slice number in skb->hash
-  uint16_t instance = 0;                   // instance_hash(instance name)
+  std::map<HardwareUnit, Demotion> demoted;  // what the NIC could not take as a whole: none of it may overtake software
+  uint16_t instance = 0;                     // instance_hash(instance name)
   bool operator==(const Facts&) const = default;
 };
 

@@ -3,8 +3,8 @@
 // `ct` reassembles them and they go on whole through group 2 (act_mirred cuts them again on the way out). Expired TTLs
 // are counted and dropped, those to a group by a reason of their own: guests report their groups with TTL 1 unasked
 // (IGMP, MLD), and an operator who looks for a loop must not find these. Of a tenant whose zone a NIC cannot restore,
-// everything from a wire comes here and is tracked. A miss is what anti-spoofing or reassembly left over: counted and
-// dropped.
+// or one of whose rules it refused, everything from a wire comes here and is tracked. A miss is what anti-spoofing or
+// reassembly left over: counted and dropped.
 //
 // On the public side (lane 1, VNI slot 0) the tenant is not known yet: fragments carry no ports, ICMP never does.
 // Fragments are reassembled in a zone of their own and then chosen by slice (group 1 of slot 0); for ICMP a program
@@ -18,7 +18,7 @@ namespace {
 constexpr uint16_t kPrioMulticast = 1;
 constexpr uint16_t kPrioTtl = 2;
 constexpr uint16_t kPrioFragment = 3;
-constexpr uint16_t kPrioBeyondNic = 4;
+constexpr uint16_t kPrioEverything = 4;
 
 constexpr uint16_t kPrioPublicTtl = 1;
 constexpr uint16_t kPrioPublicFragment = 2;
@@ -64,8 +64,8 @@ void group5_punted(Block& block, const TenantPlan& tenant, const LocalPort* from
   } else {
     for (Family family : kFamilies) {
       block.add(chain, kPrioFragment, kEthAll, fragments(family), track, tag);
-      if (!tenant.in_hardware()) {
-        block.add(chain, kPrioBeyondNic, kEthAll, Match().eth_type(eth_of(family)), track, tag);
+      if (block.punts(tenant)) {
+        block.add(chain, kPrioEverything, kEthAll, Match().eth_type(eth_of(family)), track, tag);
       }
     }
   }

@@ -201,6 +201,55 @@ void make_plan(const config::Config& config, const Facts& facts, Plan& plan, Rul
   note_missing_gateway(config, facts, out);
 }
 
+Block::Block(IfIndex device, Vni owner, const Plan& plan, RuleSet& out, bool software_only)
+    : kind_(BlockKind::port), device_(device), owner_(owner), plan_(plan), out_(out), software_only_(software_only) {
+  take_demotions();
+}
+
+Block::Block(BlockKind kind, IfIndex device, const Plan& plan, RuleSet& out)
+    : kind_(kind), device_(device), plan_(plan), out_(out) {
+  take_demotions();
+}
+
+void Block::take_demotions() {
+  const auto& demoted = plan_.facts->demoted;
+  for (auto at = demoted.lower_bound({device_, Vni()}); at != demoted.end() && at->first.device == device_; ++at) {
+    const auto& [unit, demotion] = *at;
+    if (unit.vni != Vni()) {
+      if (kind_ == BlockKind::port) continue;
+      out_of_hardware_.emplace(unit.vni, demotion);
+      tenant_is_out_ = tenant_is_out_ || demotion == Demotion::whole;
+    } else if (demotion == Demotion::staged) {
+      staged_ = true;
+    } else {
+      software_only_ = true;
+    }
+  }
+}
+
+std::optional<Demotion> Block::demotion(Vni vni) const {
+  const auto found = out_of_hardware_.find(vni);
+  return found == out_of_hardware_.end() ? std::nullopt : std::optional(found->second);
+}
+
+// The unit that leaves hardware is a port's whole block; in the others it is a VNI, behind the shared chain 0. There
+// its own rules stay in hardware and lead into software, so that no worse rule takes its packets; where even they have
+// no place, the worse rules that all tenants share (they drop, or pass to the host) are kept out with them.
+bool Block::kept_out(uint32_t chain, const std::vector<Action>& actions, const Tag& tag) const {
+  if (software_only_) return true;
+  const bool first = chain == 0;
+  if (first && staged_) return true;
+  if (kind_ == BlockKind::port) return false;
+  if (tag.vni == Vni()) {
+    const auto* verdict = std::get_if<Gact>(&actions.back().kind);
+    const bool leads_on = verdict != nullptr && verdict->verdict.control == Control::goto_chain;
+    return first && tenant_is_out_ && !leads_on;
+  }
+  const auto out = demotion(tag.vni);
+  if (!out) return false;
+  return *out == Demotion::whole || (*out == Demotion::punted && !first);
+}
+
 void Block::add(uint32_t chain, uint16_t prio, uint16_t protocol, Match match, std::vector<Action> actions,
                 const Tag& tag) {
   CompiledRule& added = out_.rules.emplace_back();
@@ -209,15 +258,21 @@ void Block::add(uint32_t chain, uint16_t prio, uint16_t protocol, Match match, s
   added.part = kind_ == BlockKind::port ? owner_ : tag.vni;
   if (auto zone = out_.zones.find(tag.vni); zone != out_.zones.end()) added.cookie.zone = zone->second;
   added.cookie.instance = facts().instance;
-  // The unit that leaves hardware is a port's whole block; in the others it is a VNI, behind the shared chain 0.
   const bool beyond_nic = chain != 0 && added.cookie.zone.value() > limits::kOffloadZoneMax;
-  added.rule.spec = {std::move(match), std::move(actions), tag.skip_hw || software_only_ || beyond_nic};
+  const bool skip_hw = tag.skip_hw || beyond_nic || kept_out(chain, actions, tag);
+  added.rule.spec = {std::move(match), std::move(actions), skip_hw};
   mark_shared_actions(added.rule.spec);
 }
 
 std::vector<Action> Block::enter(const TenantPlan& tenant) const {
-  if (!tenant.in_hardware() && kind_ != BlockKind::port) return {goto_chain(chain(Group::punted, tenant.vni))};
+  if (punts(tenant)) return {goto_chain(chain(Group::punted, tenant.vni))};
   return {ct_lookup(tenant.zone), goto_chain(chain(Group::nat, tenant.vni))};
+}
+
+bool Block::punts(const TenantPlan& tenant) const {
+  if (kind_ == BlockKind::port) return false;
+  const auto out = demotion(tenant.vni);
+  return !tenant.in_hardware() || out == Demotion::staged || out == Demotion::punted;
 }
 
 Match Block::inner(Vni vni) const {

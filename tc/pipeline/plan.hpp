@@ -4,6 +4,7 @@
 
 #include <array>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -102,11 +103,9 @@ struct Tag {
 class Block {
  public:
   // A port's block, all of it `owner`'s part. `software_only`: nothing of this block may be in hardware.
-  Block(IfIndex device, Vni owner, const Plan& plan, RuleSet& out, bool software_only)
-      : kind_(BlockKind::port), device_(device), owner_(owner), plan_(plan), out_(out), software_only_(software_only) {}
+  Block(IfIndex device, Vni owner, const Plan& plan, RuleSet& out, bool software_only);
   // One that all tenants share: a rule is the part of the VNI it is tagged with.
-  Block(BlockKind kind, IfIndex device, const Plan& plan, RuleSet& out)
-      : kind_(kind), device_(device), plan_(plan), out_(out) {}
+  Block(BlockKind kind, IfIndex device, const Plan& plan, RuleSet& out);
 
   [[nodiscard]] BlockKind kind() const { return kind_; }
   [[nodiscard]] IfIndex device() const { return device_; }
@@ -122,14 +121,23 @@ class Block {
   // How a packet enters a tenant's network: `ct zone Z nat` → group 2. Where a NIC must not look the zone up, the rule
   // of the shared chain 0 stays in hardware, so that it is not overtaken, and leads into software: → group 5.
   [[nodiscard]] std::vector<Action> enter(const TenantPlan& tenant) const;
+  // Whether that rule leads into software: then group 5 takes whatever comes of this tenant.
+  [[nodiscard]] bool punts(const TenantPlan& tenant) const;
 
  private:
+  void take_demotions();
+  [[nodiscard]] std::optional<Demotion> demotion(Vni vni) const;
+  [[nodiscard]] bool kept_out(uint32_t chain, const std::vector<Action>& actions, const Tag& tag) const;
+
   BlockKind kind_;
   IfIndex device_;
   Vni owner_;  // of a port's block
   const Plan& plan_;
   RuleSet& out_;
-  bool software_only_ = false;
+  bool software_only_ = false;  // the whole block
+  bool staged_ = false;         // chain 0 of the block
+  bool tenant_is_out_ = false;  // in a wire's block: nothing of some tenant is in hardware, not even a punt
+  std::map<Vni, Demotion> out_of_hardware_;  // a wire's block, by tenant
 };
 
 // The groups, each in its own file. In the blocks that all share, each adds what plan().wants().

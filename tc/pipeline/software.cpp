@@ -40,8 +40,13 @@ std::string_view software_reason(const Rule& rule) {
     case Group::punted: return "fragments and expiring TTLs are the kernel's";
     case Group::services: return "guest services are the kernel's";
     case Group::fresh: return "new connections are decided in software";
-    case Group::nat: return "a drop here would overtake rules that are in software";
-    default: return "the tenant's conntrack zone, or a peer's, is beyond the 254 that a NIC restores";
+    case Group::nat:
+      if (rule.spec.match.find(Key::ct_state) == nullptr)
+        return "a drop here would overtake rules that are in software";
+      [[fallthrough]];
+    default:
+      return "its whole block is in software: the NIC refused a rule of it (`sepalctl status` names it), or the "
+             "tenant's conntrack zone, or a peer's, is beyond the 254 that a NIC restores";
   }
 }
 

@@ -1,9 +1,11 @@
 // The fake kernel's qdiscs and filters: places, the errors of net/sched/cls_api.c with their words, dumps full and
 // terse.
 #include <arpa/inet.h>
+#include <linux/gen_stats.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "netlink/message.hpp"
@@ -56,11 +58,16 @@ void copy_attr(MessageBuilder& to, const Attr& attr) {
   to.put_bytes(attr.type, attr.payload.data(), attr.payload.size());
 }
 
-// tcf_action_dump_terse(): kind and cookie (and statistics, which a fake has none of).
-void put_terse_actions(MessageBuilder& message, const Attr& actions) {
+// tcf_action_dump_terse(): kind, cookie and statistics.
+void put_terse_actions(MessageBuilder& message, const Attr& actions, const StoredFilter& filter) {
   auto nest = message.nest(TCA_FLOWER_ACT);
-  (void)netlink::for_each_attr(actions.payload, [&message](const Attr& action) -> Result<void> {
+  (void)netlink::for_each_attr(actions.payload, [&](const Attr& action) -> Result<void> {
     auto one = message.nest(action.type);
+    if (filter.packets != 0) {
+      auto stats = message.nest(TCA_ACT_STATS);
+      const gnet_stats_basic basic{uint64_t{filter.packets} * 100, filter.packets};
+      message.put_bytes(TCA_STATS_BASIC, &basic, sizeof basic);
+    }
     return netlink::for_each_attr(action.payload, [&message](const Attr& attr) -> Result<void> {
       if (attr.type == TCA_ACT_KIND || attr.type == TCA_ACT_COOKIE) copy_attr(message, attr);
       return {};
@@ -68,14 +75,34 @@ void put_terse_actions(MessageBuilder& message, const Attr& actions) {
   });
 }
 
-// fl_terse_dump(): flags and actions, no keys.
-void put_terse_options(MessageBuilder& message, const Attr& options) {
+// fl_dump() and fl_terse_dump(), which leaves the keys out. What the NIC made of the rule stands in the flags.
+void put_options(MessageBuilder& message, const Attr& options, const StoredFilter& filter, bool terse) {
   auto nest = message.nest(TCA_OPTIONS);
-  (void)netlink::for_each_attr(options.payload, [&message](const Attr& attr) -> Result<void> {
-    if (attr.type == TCA_FLOWER_FLAGS) copy_attr(message, attr);
-    if (attr.type == TCA_FLOWER_ACT) put_terse_actions(message, attr);
+  bool flagged = false;
+  (void)netlink::for_each_attr(options.payload, [&](const Attr& attr) -> Result<void> {
+    if (attr.type == TCA_FLOWER_FLAGS) {
+      flagged = true;
+      message.put_u32(TCA_FLOWER_FLAGS, attr.u32().value_or(0) | filter.hardware);
+    } else if (!terse) {
+      copy_attr(message, attr);
+    } else if (attr.type == TCA_FLOWER_ACT) {
+      put_terse_actions(message, attr, filter);
+    }
     return {};
   });
+  if (!flagged && filter.hardware != 0) message.put_u32(TCA_FLOWER_FLAGS, filter.hardware);
+}
+
+uint32_t flower_flags(BytesView attributes) {
+  uint32_t flags = 0;
+  (void)netlink::for_each_attr(attributes, [&flags](const Attr& attr) -> Result<void> {
+    if (attr.type != TCA_OPTIONS) return {};
+    return netlink::for_each_attr(attr.payload, [&flags](const Attr& option) -> Result<void> {
+      if (option.type == TCA_FLOWER_FLAGS) flags = option.u32().value_or(0);
+      return {};
+    });
+  });
+  return flags;
 }
 
 }  // namespace
@@ -92,11 +119,7 @@ Bytes filter_message(const FilterPlace& place, const StoredFilter& filter, bool 
   message.put_u32(TCA_CHAIN, place.chain);
   (void)netlink::for_each_attr(filter.attributes, [&](const Attr& attr) -> Result<void> {
     if (attr.type != TCA_OPTIONS) return {};
-    if (terse) {
-      put_terse_options(message, attr);
-    } else {
-      message.put_bytes(TCA_OPTIONS | NLA_F_NESTED, attr.payload.data(), attr.payload.size());
-    }
+    put_options(message, attr, filter, terse);
     return {};
   });
   (void)message.finish();
@@ -160,9 +183,33 @@ Answer FakeKernel::new_filter(uint16_t flags, BytesView message) {
     return fail_errno(ENOENT, "", "Need both RTM_NEWTFILTER and NLM_F_CREATE to create a new filter");
   }
   if (there && (flags & NLM_F_EXCL) != 0) return fail_errno(EEXIST, "", "Filter already exists");
+  StoredFilter filter{request->protocol, request->kind, Bytes(request->attributes.begin(), request->attributes.end())};
+  if (request->kind == "flower") {
+    if (auto offered = offer_to_nic(message, filter); !offered) return offered;
+  }
   if (auto bound = bind_actions(request->attributes); !bound) return bound;
-  filters[place] = {request->protocol, request->kind, Bytes(request->attributes.begin(), request->attributes.end())};
+  filters[place] = std::move(filter);
   return {};
+}
+
+// fl_hw_replace_filter(): a refusal is none of the filter's, unless it is to be in hardware only.
+Answer FakeKernel::offer_to_nic(BytesView message, StoredFilter& filter) {
+  const auto request = read_filter(message);
+  const uint32_t flags = flower_flags(filter.attributes);
+  if (!request || (flags & TCA_CLS_FLAGS_SKIP_HW) != 0) return {};
+  const bool only_hardware = (flags & TCA_CLS_FLAGS_SKIP_SW) != 0;
+  const netlink::Link& link = links.at(request->place.device);
+  const bool tunnel = link.vxlan && std::any_of(links.begin(), links.end(),
+                                                [](const auto& entry) { return !entry.second.phys_switch_id.empty(); });
+  // A tunnel device is none of the NIC's own: skip_sw is never possible there.
+  if (link.phys_switch_id.empty() && (!tunnel || only_hardware)) {
+    return only_hardware ? Answer(fail_errno(EOPNOTSUPP, "")) : Answer{};
+  }
+  const auto refusal = refuse_in_hardware ? refuse_in_hardware(message) : std::nullopt;
+  filter.hardware = refusal ? TCA_CLS_FLAGS_NOT_IN_HW : TCA_CLS_FLAGS_IN_HW;
+  if (!refusal) return {};
+  words_ = refusal->ext_ack;
+  return only_hardware ? Answer(fail_errno(refusal->error, "", refusal->ext_ack)) : Answer{};
 }
 
 Answer FakeKernel::delete_filter(BytesView message) {

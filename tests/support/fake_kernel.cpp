@@ -160,6 +160,7 @@ Result<void> FakeKernel::transact(Bytes& requests, const std::function<void(size
 Answer FakeKernel::write(BytesView message) {
   if (before_each_write) before_each_write();
   written.emplace_back(message.begin(), message.end());
+  words_.clear();
   if (const auto planned = refuse_write.find(written.size()); planned != refuse_write.end()) {
     return fail_errno(planned->second.error, "", planned->second.ext_ack);
   }
@@ -242,6 +243,11 @@ Result<void> FakeKernel::get(Bytes request, const MessageSink& sink) {
     }
     default: return fail_errno(EOPNOTSUPP, "");
   }
+}
+
+Result<std::string> FakeKernel::remark(Bytes request) {
+  if (auto done = write(request); !done) return Unexpected(done.error());
+  return words_;
 }
 
 Link* FakeKernel::find_link(BytesView message) {

@@ -33,6 +33,8 @@ struct StoredFilter {
   uint16_t protocol = 0;  // ETH_P_*, host order
   std::string kind;
   netlink::Bytes attributes;  // everything behind the tcmsg, as it was sent
+  uint32_t hardware = 0;      // TCA_CLS_FLAGS_IN_HW or _NOT_IN_HW, on devices with an eSwitch; 0: a plain device
+  uint32_t packets = 0;       // what its last action tells
 };
 
 // An action that is an object of its own.
@@ -70,6 +72,9 @@ class FakeKernel : public netlink::Transport {
   };
   std::map<uint64_t, Refusal> refuse_write;                          // the n-th write fails so and changes nothing
   std::function<std::optional<Refusal>(netlink::BytesView)> refuse;  // a judgement on each write's bytes
+  // The NIC's judgement on a rule that may be in hardware (no skip_hw, a device with a switch id or a vxlan device):
+  // refused, it stands all the same, and the driver's words come with the answer.
+  std::function<std::optional<Refusal>(netlink::BytesView)> refuse_in_hardware;
   uint64_t break_at_write = 0;   // the connection fails instead of the n-th write: nothing from there on arrives
   unsigned interrupt_dumps = 0;  // that many dumps end as interrupted
   std::function<void()> before_each_write;
@@ -82,6 +87,7 @@ class FakeKernel : public netlink::Transport {
                         const std::function<void(size_t, const netlink::Answer&)>& answered) override;
   Result<void> dump(netlink::Bytes request, const netlink::MessageSink& sink) override;
   Result<void> get(netlink::Bytes request, const netlink::MessageSink& sink) override;
+  Result<std::string> remark(netlink::Bytes request) override;
   [[nodiscard]] uint64_t writes() const override { return written.size(); }
 
  private:
@@ -94,6 +100,7 @@ class FakeKernel : public netlink::Transport {
   netlink::Answer new_qdisc(uint16_t flags, BytesView message);
   netlink::Answer delete_qdisc(BytesView message);
   netlink::Answer new_filter(uint16_t flags, BytesView message);
+  netlink::Answer offer_to_nic(BytesView message, StoredFilter& filter);
   netlink::Answer delete_filter(BytesView message);
   netlink::Answer new_action(uint16_t flags, BytesView message);
   netlink::Answer delete_action(BytesView message);
@@ -103,6 +110,8 @@ class FakeKernel : public netlink::Transport {
   Result<void> dump_actions(BytesView message, const netlink::MessageSink& sink) const;
   [[nodiscard]] netlink::Link* find_link(BytesView message);
   void forget_device(IfIndex device);
+
+  std::string words_;  // of the NIC, on the write being carried out
 };
 
 // The messages a kernel would show them as.

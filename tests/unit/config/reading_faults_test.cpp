@@ -123,7 +123,7 @@ blue.yaml:7:1: tenant: mtu is given twice (at blue.yaml:6:6); keep one
 [a]: b
 )")},
      R"(
-blue.yaml:6:1: tenant: a key must be text, found a list; keys here are: apiVersion, kind, name, vni, mtu, subnets, ports, vlans, routes, nat, peers
+blue.yaml:6:1: tenant: a key must be text, found a list; keys here are: apiVersion, kind, name, vni, mtu, subnets, ports, vlans, routes, nat, peers, limits
 )"},
     {"an_unknown_key_suggests_the_nearest",
      {.blue = more(R"(
@@ -159,7 +159,7 @@ dhcp: true
 services: []
 load_balancers: []
 virtual_ips: []
-limits: {}
+limits: {connections: 1000}
 ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], security_groups: [web]}]
 )")},
      R"(
@@ -169,8 +169,22 @@ blue.yaml:7:1: tenant: dhcp is not supported yet: this version would not answer;
 blue.yaml:8:1: tenant: services is not supported yet: this version would not publish them; remove it
 blue.yaml:9:1: tenant: load_balancers is not supported yet: this version would not balance anything; remove it
 blue.yaml:10:1: tenant: virtual_ips is not supported yet: this version would not answer for them; remove it
-blue.yaml:11:1: tenant: limits is not supported yet: this version would not enforce them; remove it
+blue.yaml:11:10: limits: connections is not supported yet: this version would not enforce it; remove it
 blue.yaml:12:82: port: security_groups is not supported yet: this version would not enforce it; remove it
+)"},
+    {"a_budget_of_hardware_rules_is_a_number_of_the_host_or_of_a_tenant",
+     {.host = R"(
+underlay: {device: uplink, address: 192.0.2.1}
+limits: {hardware_rules: 16777217}
+)",
+      .blue = more(R"(
+limits: {hardware_rules: many}
+ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], limits: {hardware_rules: 1}}]
+)")},
+     R"(
+host.yaml:4:26: limits: hardware_rules: '16777217' is out of range; write a number from 0 to 16777216
+blue.yaml:6:26: limits: hardware_rules: 'many' is not a decimal number; write a number from 0 to 16777216
+blue.yaml:7:82: port: limits is not supported yet: this version would not enforce them; remove it
 )"},
     {"an_empty_file_is_a_fault",
      {.blue = whole(R"(

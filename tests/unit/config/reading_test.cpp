@@ -40,6 +40,7 @@ TEST(Reading, fills_in_the_defaults) {
   EXPECT_FALSE(host.public_net->gateway_mac);
   EXPECT_EQ(host.gateway_mac.to_string(), "02:73:65:70:61:6c");
   EXPECT_EQ(host.limits.arp_nd_per_second, 200U);
+  EXPECT_EQ(host.limits.hardware_rules, std::nullopt);
 }
 
 TEST(Reading, counts_the_vfs_that_are_ours_once_and_in_order) {

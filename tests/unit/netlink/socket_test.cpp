@@ -374,5 +374,24 @@ TEST_F(Socket, a_get_of_what_is_not_there_says_so) {
   EXPECT_EQ(got.error().ext_ack, "Specified filter handle not found");
 }
 
+TEST_F(Socket, what_the_kernel_remarks_on_a_request_it_carried_out_is_handed_on) {
+  kernel_->refuse[0] = {0, "mlx5_core: Unsupported key"};
+  auto remark = transport_->remark(requests(1));
+  ASSERT_TRUE(remark) << remark.error().message();
+  EXPECT_EQ(*remark, "mlx5_core: Unsupported key");
+  EXPECT_NE(sent(0).nlmsg_flags & NLM_F_ACK, 0);
+  EXPECT_EQ(transport_->writes(), 1U);
+
+  remark = transport_->remark(requests(1));
+  ASSERT_TRUE(remark);
+  EXPECT_EQ(*remark, "");
+
+  kernel_->refuse[2] = {EOPNOTSUPP, "no such thing"};
+  remark = transport_->remark(requests(1));
+  ASSERT_FALSE(remark);
+  EXPECT_EQ(remark.error().sys_errno, EOPNOTSUPP);
+  EXPECT_EQ(remark.error().ext_ack, "no such thing");
+}
+
 }  // namespace
 }  // namespace sepal::netlink

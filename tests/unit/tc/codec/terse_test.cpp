@@ -2,6 +2,7 @@
 #include "tc/codec/terse.hpp"
 
 #include <gtest/gtest.h>
+#include <linux/gen_stats.h>
 #include <linux/pkt_cls.h>
 #include <linux/rtnetlink.h>
 
@@ -56,8 +57,31 @@ TEST(Terse, a_cookie_counts_on_the_last_action_only) {
     builder.put_string(TCA_ACT_KIND, "gact");
   }
   ASSERT_TRUE(builder.finish());
-  EXPECT_EQ(decode_filter(message)->state.cookie, std::nullopt);
   EXPECT_EQ(decode_terse(message)->cookie, std::nullopt);
+}
+
+TEST(Terse, tells_whether_hardware_took_a_rule_and_what_its_last_action_counted) {
+  for (const bool in_hw : {false, true}) {
+    Bytes message;
+    netlink::MessageBuilder builder(message, RTM_NEWTFILTER, 0, tcmsg{});
+    builder.put_string(TCA_KIND, "flower");
+    {
+      const auto options = builder.nest(TCA_OPTIONS);
+      builder.put_u32(TCA_FLOWER_FLAGS, in_hw ? TCA_CLS_FLAGS_IN_HW : TCA_CLS_FLAGS_NOT_IN_HW);
+      const auto actions = builder.nest(TCA_FLOWER_ACT);
+      for (uint32_t number = 1; number <= 2; ++number) {
+        const auto action = builder.nest(static_cast<uint16_t>(number));
+        const auto stats = builder.nest(TCA_ACT_STATS);
+        const gnet_stats_basic basic{0x1234, 0x100 * number};
+        builder.put_bytes(TCA_STATS_BASIC, &basic, sizeof basic);
+      }
+    }
+    ASSERT_TRUE(builder.finish());
+    const auto terse = decode_terse(message);
+    ASSERT_TRUE(terse) << terse.error().message();
+    EXPECT_EQ(terse->in_hw, in_hw);
+    EXPECT_EQ(terse->packets, 0x200U);
+  }
 }
 
 TEST(Terse, of_another_kind_only_place_and_kind_are_told) {

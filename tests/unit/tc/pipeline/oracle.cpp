@@ -170,6 +170,10 @@ Expected Oracle::enter(const Tenant& tenant, Packet packet, From from, IfIndex d
     }
     if (packet.dst.is_multicast()) return drop("multicast", {DropReason::multicast});
     if (from == From::outside) return drop("new from outside", {DropReason::unpublished});
+    // A VLAN comes in where the outside does: there nothing begins with an address that translates.
+    const bool translates = std::any_of(tenant.nat.begin(), tenant.nat.end(),
+                                        [&](const config::Nat& entry) { return entry.address == packet.dst; });
+    if (device == world_.facts.uplink && translates) return drop("new to the NAT", {DropReason::unpublished});
     if (blocked) {
       std::set<DropReason> reasons{*blocked};
       // A VLAN's chain of new connections ends for the public side, too.
