@@ -166,9 +166,9 @@ run_qemu() {
         guest_failed "$job" "${why:-the guest died (kernel panic, or QEMU itself) before its command ended}"
         return 125
     fi
-    if grep -Eq 'WARNING: CPU|BUG: |KASAN|refcount_t:|rcu: INFO' "$job/console.log"; then
+    if grep -Eq 'WARNING: |BUG: |KASAN|refcount_t:|rcu: INFO' "$job/console.log"; then
         say "the guest's kernel complained:"
-        grep -E -A 3 'WARNING: CPU|BUG: |KASAN|refcount_t:|rcu: INFO' "$job/console.log" | head -n 20 >&2
+        grep -E -A 3 'WARNING: |BUG: |KASAN|refcount_t:|rcu: INFO' "$job/console.log" | head -n 20 >&2
     fi
     return "$(<"$job/status")"
 }
