@@ -118,6 +118,14 @@ NicRunOptions run_options(const Command& command) {
   return options;
 }
 
+// From now on a NIC found in legacy mode fell back to it, and its VFs are in use because we said they may be.
+Result<void> save_ready(const std::string& path, NicRecord record) {
+  if (record.ready && !record.fell_back) return {};
+  record.ready = true;
+  record.fell_back = false;
+  return save_record(path, record);
+}
+
 int apply(const Command& command, const NicJob& job) {
   const std::string boot = boot_id();
   auto record = load_record(job.record, boot);
@@ -129,7 +137,11 @@ int apply(const Command& command, const NicJob& job) {
   const NicWanted wanted = wanted_nic(*job.config, *now, before);
   auto steps = plan_nic(wanted, *now);
   if (!steps) return complain(command, steps.error());
-  if (steps->empty()) return report(command, {}, "NIC " + job.pci + " is as wanted");
+  if (steps->empty()) {
+    const NicRecord found = before != nullptr ? *before : remember(*now, wanted, boot, nullptr);
+    if (auto saved = save_ready(job.record, found); !saved) return complain(command, saved.error());
+    return report(command, {}, "NIC " + job.pci + " is as wanted");
+  }
   const NicRecord remembered = remember(*now, wanted, boot, before);
   if (before == nullptr || *before != remembered) {
     if (auto saved = save_record(job.record, remembered); !saved) return complain(command, saved.error());
@@ -140,6 +152,7 @@ int apply(const Command& command, const NicJob& job) {
       *card, [&](const NicState& later) { return plan_nic(wanted_nic(*job.config, later, &remembered), later); },
       options);
   if (!outcome) return complain(command, outcome.error());
+  if (auto saved = save_ready(job.record, remembered); !saved) return complain(command, saved.error());
   return report(command, *outcome, "NIC " + job.pci + " is ready");
 }
 

@@ -51,6 +51,7 @@ Daemon::Daemon(Kernel kernel, DaemonSettings settings, Events& events, Notifier&
       notifier_(notifier),
       reconciler_(kernel, settings_.paths),
       directory_(settings_.config_directory),
+      nic_(settings_.paths),
       started_(Clock::now()),
       next_look_(started_),
       next_alive_(started_),
@@ -70,7 +71,9 @@ int Daemon::run() {
 
 std::optional<int> Daemon::start() {
   if (!read_config()) return kExitInvalid;
-  if (!pass(Cause::start)) return events_.stop_asked() ? kExitOk : kExitError;
+  const bool passed = pass(Cause::start);
+  watch_nic();
+  if (!passed) return events_.stop_asked() ? kExitOk : kExitError;
   notifier_.ready(status_text());
   return std::nullopt;
 }
@@ -95,6 +98,7 @@ Clock::time_point Daemon::next_deadline() const {
   Clock::time_point next = std::min(next_look_, next_alive_);
   if (const auto retry = next_retry()) next = std::min(next, *retry);
   if (links_due_) next = std::min(next, *links_due_);
+  if (const auto nic = nic_.next()) next = std::min(next, *nic);
   return next;
 }
 
@@ -117,10 +121,14 @@ void Daemon::act() {
     links_due_.reset();
     const auto changed = reconciler_.devices_changed(config());
     if (!changed || *changed) pass(Cause::links);
+    watch_nic();
   } else if (retry && *retry <= now) {
     pass(Cause::retry);
   } else if (next_look_ <= now) {
     pass(Cause::look);
+    watch_nic();
+  } else if (const auto nic = nic_.next(); nic && *nic <= now) {
+    watch_nic();
   }
 }
 
@@ -138,6 +146,14 @@ Result<PassReport> Daemon::pass_for(Cause cause, const Progress& progress) {
     case Cause::retry: break;
   }
   return reconciler_.look_again(config(), progress);
+}
+
+// Costs a dump of links, so only where something is amiss that a NIC out of service explains.
+void Daemon::watch_nic() {
+  if (config().host.nic.manual_representors) return;
+  if (!last_error_ && last_.waiting.empty() && last_.problems.empty()) return nic_.take(std::nullopt, Clock::now());
+  const auto links = netlink::list_links(kernel_.route);
+  nic_.take(links ? nic_loss(*links, config()) : nic_.loss(), Clock::now());
 }
 
 bool Daemon::pass(Cause cause) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "agent/events.hpp"
+#include "agent/nic_watch.hpp"
 #include "agent/notify.hpp"
 #include "agent/paths.hpp"
 #include "agent/reconciler.hpp"
@@ -44,6 +45,7 @@ class Daemon {
   Result<PassReport> pass_for(Cause cause, const Progress& progress);
   void log_pass(const PassReport& report, Cause cause);
   void log_troubles();
+  void watch_nic();
   void answer(const Request& request);
   nlohmann::json handle(const nlohmann::json& request);
   nlohmann::json reload();
@@ -61,7 +63,8 @@ class Daemon {
   Events& events_;
   Notifier& notifier_;
   Reconciler reconciler_;
-  config::ConfigDirectory directory_;                // its config() is in force
+  config::ConfigDirectory directory_;  // its config() is in force
+  NicWatch nic_;
   std::vector<config::Fault> faults_;                // of the last reading; empty: it is what is in force
   PassReport last_;                                  // the last pass that was not quiet
   std::optional<Error> last_error_;                  // of the last pass

@@ -18,6 +18,7 @@ class BringUp {
         now_(now),
         recount_(wanted.count && *wanted.count != now.count),
         remode_(!now.switchdev()),
+        again_(wanted.fell_back && !recount_),
         autoprobe_(now.autoprobe) {}
 
   Result<std::vector<NicStep>> plan() {
@@ -63,6 +64,8 @@ class BringUp {
   }
 
   [[nodiscard]] Result<void> check_users() const {
+    // A NIC that fell back has disturbed them all already: their isolation and their traffic ask for the mode.
+    if (again_) return {};
     NicUsers users(now_);
     const bool all_disturbed = recount_ || remode_;
     for (const auto& [vf, function] : now_.functions) {
@@ -107,6 +110,7 @@ class BringUp {
     if (recount_) return;
     for (const auto& [vf, function] : now_.functions) {
       if (!ours(vf) || function.driver.empty() || (!remode_ && !wrong_mac(vf))) continue;
+      if (again_ && user_of(function, now_.driver)) continue;
       steps_.push_back(UnbindVf{vf, function.driver});
       unbound_.insert(vf);
     }
@@ -159,7 +163,8 @@ class BringUp {
   const NicState& now_;
   const bool recount_;
   const bool remode_;
-  bool autoprobe_;  // after the steps so far
+  const bool again_;  // back into service: VFs in use stay in their users' hands
+  bool autoprobe_;    // after the steps so far
   std::set<uint16_t> unbound_;
   std::vector<NicStep> steps_;
 };

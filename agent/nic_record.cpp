@@ -1,5 +1,5 @@
 // The record as JSON: {"version": 1, "pci", "boot", "count"?, "autoprobe", "mode"?, "inline"?, "encap"?, "params",
-// "uplink_up"?, "uplink_offload"?, "functions": [{"vf", "driver"?, "mac"?}]}
+// "uplink_up"?, "uplink_offload"?, "ready"?, "fell_back"?, "functions": [{"vf", "driver"?, "mac"?}]}
 #include "agent/nic_record.hpp"
 
 #include <fcntl.h>
@@ -42,6 +42,8 @@ json to_json(const NicRecord& record) {
   if (record.eswitch.encap) out["encap"] = *record.eswitch.encap;
   if (record.uplink_up) out["uplink_up"] = *record.uplink_up;
   if (record.uplink_offload) out["uplink_offload"] = *record.uplink_offload;
+  if (record.ready) out["ready"] = true;
+  if (record.fell_back) out["fell_back"] = true;
   out["params"] = json::object();
   for (const auto& [name, value] : record.params) out["params"][name] = value_json(value);
   out["functions"] = json::array();
@@ -79,6 +81,8 @@ NicRecord from_json(const json& from) {
   record.eswitch.encap = get_optional<bool>(from, "encap");
   record.uplink_up = get_optional<bool>(from, "uplink_up");
   record.uplink_offload = get_optional<bool>(from, "uplink_offload");
+  record.ready = get_optional<bool>(from, "ready").value_or(false);
+  record.fell_back = get_optional<bool>(from, "fell_back").value_or(false);
   for (const auto& [name, value] : from.at("params").items()) record.params.emplace(name, read_value(value));
   for (const json& function : from.at("functions")) {
     const auto vf = function.at("vf").get<uint16_t>();
@@ -129,6 +133,7 @@ NicRecord remember(const NicState& now, const NicWanted& wanted, const std::stri
       record.uplink_offload = now.uplink->device->offload.on;
     }
   }
+  record.fell_back = wanted.fell_back;
   // Once the number of VFs is ours and was changed, those there are have nothing to do with those there were.
   if (before != nullptr && (record.count || wanted.count)) return record;
   for (const auto& [vf, function] : now.functions) {

@@ -24,10 +24,12 @@ struct NicRecord {
   std::optional<bool> uplink_offload;
   std::map<uint16_t, std::string> drivers;  // of our VFs that there were; "": none
   std::map<uint16_t, MacAddr> macs;         // of our VFs, where the NIC told
+  bool ready = false;                       // bring-up was once complete
+  bool fell_back = false;                   // it is being brought back, and its VFs stay in their users' hands
   bool operator==(const NicRecord&) const = default;
 };
 
-// What is to be remembered of `now`; what `before` remembers already stays.
+// What is to be remembered of `now` before the first step; what `before` remembers already stays.
 NicRecord remember(const NicState& now, const NicWanted& wanted, const std::string& boot, const NicRecord* before);
 
 std::string record_path(const std::string& directory, const std::string& pci);

@@ -51,6 +51,8 @@ NicWanted wanted_nic(const config::Config& config, const NicState& now, const Ni
       if (port.vf && nic.owns(*port.vf)) wanted.macs.emplace(*port.vf, port.mac);
   if (is_slow_steering(now)) wanted.params.emplace(kSteeringParam, std::string("smfs"));
   wanted.params.emplace(kMetadataParam, true);
+  // Until all is done, not only until the mode is back: whoever was interrupted goes on the same way.
+  wanted.fell_back = record != nullptr && (record->fell_back || (record->ready && !now.switchdev()));
   return wanted;
 }
 

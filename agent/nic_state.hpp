@@ -76,6 +76,7 @@ struct NicWanted {
   bool autoprobe = true;          // in the end
   std::map<uint16_t, MacAddr> macs;
   std::map<std::string, netlink::ParamValue, std::less<>> params;  // set while the NIC is still in legacy mode
+  bool fell_back = false;  // it was all this in this boot, and left switchdev mode by itself
   bool operator==(const NicWanted&) const = default;
 };
 

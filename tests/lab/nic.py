@@ -61,12 +61,12 @@ class SimulatedNic:
         return self._netdevs()["p0"]
 
     @property
-    def has_uplink(self) -> bool:
-        """False while a reload or a recovery makes another."""
+    def uplink_if_there(self) -> int | None:
+        """None while a reload or a recovery makes another, and in legacy mode, where ports tell no names."""
         try:
-            return "p0" in self._netdevs()
+            return self._netdevs().get("p0")
         except OSError:
-            return False
+            return None
 
     @property
     def wire(self) -> int:

@@ -70,6 +70,12 @@ void FakeNic::enter_switchdev() {
   make_representors();
 }
 
+void FakeNic::fall_back() {
+  state.eswitch = {EswitchMode::legacy, std::nullopt, std::nullopt};
+  state.representors.clear();
+  state.uplink->device = new_device("eth");
+}
+
 void FakeNic::hand_to(uint16_t vf, const std::string& driver) {
   state.functions.at(vf).driver = driver;
   state.functions.at(vf).devices.clear();

@@ -25,6 +25,7 @@ class FakeNic : public agent::NicCard {
   // VFs 0 … count-1, bound to the NIC's driver or to none; representors when in switchdev mode. No write.
   void make_functions(uint16_t count, bool bound);
   void enter_switchdev();                                // no write
+  void fall_back();                                      // as after a fatal error and its recovery; no write
   void hand_to(uint16_t vf, const std::string& driver);  // bound to another driver, used
 
   // --- misbehaviour

@@ -293,6 +293,59 @@ TEST_F(Nic, a_vf_in_use_does_not_hinder_what_leaves_it_alone) {
   EXPECT_EQ(plan(config_of(3)), (Steps{SetTcOffload{std::nullopt, true}, SetPortUp{1, true}}));
 }
 
+// --- back into service
+
+TEST_F(Nic, that_fell_back_to_legacy_mode_comes_back_with_its_vfs_in_their_guests_hands) {
+  ASSERT_TRUE(apply(config_of(3)));
+  record_->ready = true;
+  nic_.hand_to(0, "vfio-pci");
+  nic_.hand_to(2, "mlx5_core");
+  nic_.fall_back();
+  const Steps steps = plan(config_of(3));
+  EXPECT_NE(std::find(steps.begin(), steps.end(), NicStep(SetMode{EswitchMode::switchdev})), steps.end());
+  for (const NicStep& step : steps) {
+    if (const auto* unbind = std::get_if<UnbindVf>(&step)) {
+      EXPECT_EQ(unbind->vf, 1) << "the one that nobody uses";
+    }
+  }
+  ASSERT_TRUE(apply(config_of(3)));
+  EXPECT_TRUE(nic_.state.switchdev());
+  EXPECT_EQ(nic_.state.functions.at(0).driver, "vfio-pci");
+  EXPECT_EQ(nic_.guest_macs.at(1), kDbMac);
+  for (const auto& [vf, port] : nic_.state.representors) EXPECT_TRUE(port.device && port.device->up) << "VF " << vf;
+}
+
+TEST_F(Nic, that_fell_back_and_was_interrupted_is_brought_back_by_the_next_run) {
+  ASSERT_TRUE(apply(config_of(3)));
+  record_->ready = true;
+  nic_.hand_to(0, "vfio-pci");
+  nic_.fall_back();
+  nic_.killed_at = nic_.writes() + 1;  // the mode is back, the VFs' MACs are not
+  nic_.killed_after_effect = true;
+  ASSERT_FALSE(apply(config_of(3)));
+  nic_.killed_at.reset();
+  ASSERT_TRUE(apply(config_of(3)));
+  EXPECT_TRUE(nic_.state.switchdev());
+  EXPECT_EQ(nic_.state.functions.at(0).driver, "vfio-pci");
+  EXPECT_EQ(nic_.state.representors.at(0).function_mac, kWebMac);
+}
+
+TEST_F(Nic, whose_bring_up_was_never_complete_did_not_fall_back) {
+  nic_.make_functions(3, true);
+  ASSERT_TRUE(apply(config_of(3)));
+  nic_.hand_to(0, "vfio-pci");
+  nic_.fall_back();
+  EXPECT_NE(refusal(config_of(3)).message().find("to change its mode: VF 0"), std::string::npos);
+}
+
+TEST_F(Nic, that_fell_back_does_not_get_another_number_of_vfs_under_a_guest) {
+  ASSERT_TRUE(apply(config_of(3)));
+  record_->ready = true;
+  nic_.hand_to(0, "vfio-pci");
+  nic_.fall_back();
+  EXPECT_NE(refusal(config_of(4)).message().find("to change its number of VFs from 3: VF 0"), std::string::npos);
+}
+
 TEST_F(Nic, the_number_of_vfs_is_not_changed_under_a_guest) {
   ASSERT_TRUE(apply(config_of(3)));
   nic_.hand_to(0, "vfio-pci");

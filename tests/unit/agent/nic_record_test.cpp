@@ -34,6 +34,8 @@ class Record : public testing::Test {
     record.params = {{std::string(kSteeringParam), std::string("dmfs")}, {std::string(kMetadataParam), false}};
     record.uplink_up = true;
     record.uplink_offload = false;
+    record.ready = true;
+    record.fell_back = true;
     record.drivers = {{0, "mlx5_core"}, {1, ""}, {2, "vfio-pci"}};
     record.macs = {{2, MacAddr{{0x02, 0, 0, 0, 0, 7}}}};
     return record;
