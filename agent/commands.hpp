@@ -35,6 +35,7 @@ int command_offload(const Command& command);
 int command_connections(const Command& command);
 int command_explain(const Command& command);
 int command_nic(const Command& command);
+int command_doctor(const Command& command);
 
 // Reads the configuration or says what is wrong with it (then: nullopt, and the exit status is kExitInvalid).
 std::optional<config::Config> read_or_complain(const Command& command);

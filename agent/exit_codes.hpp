@@ -11,6 +11,7 @@ enum ExitCode : int {
   kExitRefused = 4,     // applied, but the kernel refused some rules
   kExitLocked = 5,      // another writer is at work, or a daemon stands in the way
   kExitSoftware = 6,    // what should be in hardware is not: it works, in software
+  kExitUnfit = 7,       // doctor: something the configuration asks for does not work
   kExitUsage = 64,      // EX_USAGE
 };
 

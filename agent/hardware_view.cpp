@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "agent/hardware.hpp"
+#include "agent/next_hops.hpp"
 #include "netlink/links.hpp"
 
 namespace sepal::agent {
@@ -48,6 +49,16 @@ Result<HardwareView> gather_hardware_view(Kernel& kernel, const ViewInput& input
     // Without a configuration nobody says which device is the uplink; any port of the NIC speaks for the tunnel then.
     if (device.switch_port && view.uplink == IfIndex()) view.uplink = link.index;
     view.devices.emplace(link.index, std::move(device));
+  }
+  if (!view.nic_named) return view;
+  std::vector<std::string> untold;  // a lookup that failed says nothing about a rule
+  const auto ways = find_ways(kernel.route, *input.config, *links, untold);
+  if (!ways) return Unexpected(ways.error());
+  for (const UnderlayWay& way : *ways) {
+    const auto status = find_status(kernel.route, way);
+    if (status && status->state == WayState::slow_path)
+      view.unresolved.emplace(
+          way.vtep, "the next hop " + way.hop->address.to_string() + " on " + way.device + " has no MAC address yet");
   }
   return view;
 }

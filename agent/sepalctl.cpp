@@ -34,6 +34,8 @@ A DIR holds the configuration; without one it is /etc/sepal. All commands work w
   nic plan DIR      what bringing it up would change
   nic apply DIR     bring it up: switchdev mode, VFs, their MACs, representors; --timeout SECONDS for each wait (60)
   nic reset DIR     put back what was found before the first `nic apply`; --pci ADDRESS as above
+  doctor DIR        what keeps this host from forwarding or offloading, with a cure for each; --probe: try every shape of
+                    rule on the NIC and take it away again; --bundle FILE: write a support archive (tar)
 
   --json            for programs; field names are in docs/reference/cli.md
   --instance NAME   which sepald of several (default)
@@ -43,7 +45,7 @@ A DIR holds the configuration; without one it is /etc/sepal. All commands work w
 
 exit status: 0 ok, 1 error, 2 there is a difference (plan, verify) or a finding (lint), 3 the configuration is invalid,
 4 some rules were refused, 5 another writer is at work, 6 something should be in hardware and is not (offload),
-64 wrong usage
+64 wrong usage; doctor: 2 warnings, 7 failures
 )";
 
 struct Entry {
@@ -57,7 +59,7 @@ constexpr Entry kCommands[] = {
     {"verify", command_verify, 1},     {"explain", command_explain, 0, 4}, {"apply", command_apply, 1},
     {"show", command_show, 0},         {"offload", command_offload, 0},    {"connections", command_connections, 0},
     {"status", command_status, 0},     {"reload", command_reload, 0},      {"remove", command_remove, 0},
-    {"nic", command_nic, 2},
+    {"nic", command_nic, 2},           {"doctor", command_doctor, 1},
 };
 
 int usage_error(std::string_view what) {
@@ -66,24 +68,12 @@ int usage_error(std::string_view what) {
 }
 
 int run(const std::vector<std::string>& arguments) {
-  auto options = Options::parse(arguments, {{"--help"},
-                                            {"--version"},
-                                            {"--json"},
-                                            {"--rules"},
-                                            {"--foreign"},
-                                            {"--delete"},
-                                            {"--instance", true},
-                                            {"--run-dir", true},
-                                            {"--tenant", true},
-                                            {"--group", true},
-                                            {"--config", true},
-                                            {"--frame", true},
-                                            {"--vni", true},
-                                            {"--vlan", true},
-                                            {"--ttl", true},
-                                            {"--pci", true},
-                                            {"--state-dir", true},
-                                            {"--timeout", true}});
+  auto options = Options::parse(
+      arguments,
+      {{"--help"},         {"--version"},         {"--json"},          {"--rules"},        {"--foreign"},
+       {"--delete"},       {"--instance", true},  {"--run-dir", true}, {"--tenant", true}, {"--group", true},
+       {"--config", true}, {"--frame", true},     {"--vni", true},     {"--vlan", true},   {"--ttl", true},
+       {"--pci", true},    {"--state-dir", true}, {"--timeout", true}, {"--probe"},        {"--bundle", true}});
   if (!options) return usage_error(options.error().message());
   if (options->has("--help")) {
     std::cout << kHelp;

@@ -236,6 +236,7 @@ Result<void> FakeKernel::get(Bytes request, const MessageSink& sink) {
       return sink(link_message(*link));
     }
     case RTM_GETNEIGH: return show_neighbour(neighbours, request, sink);
+    case RTM_GETROUTE: return show_route(request, sink);
     case RTM_GETTFILTER: return get_filter(request, sink);
     case RTM_NEWTFILTER: {  // with NLM_F_ECHO: done, then shown
       if (auto done = write(request); !done) return done;
@@ -248,6 +249,50 @@ Result<void> FakeKernel::get(Bytes request, const MessageSink& sink) {
 Result<std::string> FakeKernel::remark(Bytes request) {
   if (auto done = write(request); !done) return Unexpected(done.error());
   return words_;
+}
+
+// As net/ipv4/route.c and net/ipv6/route.c answer: one family says by errno that there is no way, the other by type.
+Answer FakeKernel::show_route(BytesView message, const MessageSink& sink) {
+  ++route_lookups;
+  rtmsg header{};
+  auto attributes = netlink::read_fixed_header(message, header);
+  auto table = attributes ? AttrTable::parse(*attributes, RTA_MAX) : Unexpected(attributes.error());
+  const Attr* destination = table ? table->find(RTA_DST) : nullptr;
+  IpAddr to;
+  to.family = header.rtm_family == AF_INET ? Family::ipv4 : Family::ipv6;
+  if (destination == nullptr || destination->payload.size() != to.size() || header.rtm_dst_len != to.bits())
+    return fail_errno(EINVAL, "", "ipv4: rtm_src_len and rtm_dst_len must be 32 for IPv4");
+  std::copy(destination->payload.begin(), destination->payload.end(), to.bytes.begin());
+  netlink::RouteAnswer answer;
+  if (const auto named = routes.find(to); named != routes.end()) {
+    answer = named->second;
+  } else {
+    for (const auto& [index, link] : links)
+      if (link.name == "uplink") answer = {index, to, 0, {}};
+  }
+  if (answer.device == IfIndex() && to.is_v4()) return fail_errno(ENETUNREACH, "");
+  rtmsg reply{};
+  reply.rtm_family = header.rtm_family;
+  reply.rtm_type = answer.device == IfIndex() ? RTN_UNREACHABLE : RTN_UNICAST;
+  Bytes bytes;
+  MessageBuilder built(bytes, RTM_NEWROUTE, 0, reply);
+  built.put_bytes(RTA_DST, to.bytes.data(), to.size());
+  built.put_u32(RTA_OIF, answer.device.value());
+  if (answer.next_hop != to && answer.next_hop.family == to.family) {
+    built.put_bytes(RTA_GATEWAY, answer.next_hop.bytes.data(), to.size());
+  } else if (answer.next_hop.family != to.family) {
+    Bytes via(2 + answer.next_hop.size());
+    const uint16_t family = answer.next_hop.is_v4() ? AF_INET : AF_INET6;
+    std::memcpy(via.data(), &family, sizeof family);
+    std::copy_n(answer.next_hop.bytes.begin(), answer.next_hop.size(), via.begin() + 2);
+    built.put_bytes(RTA_VIA, via.data(), via.size());
+  }
+  if (answer.mtu != 0) {
+    auto metrics = built.nest(RTA_METRICS);
+    built.put_u32(RTAX_MTU, answer.mtu);
+  }
+  (void)built.finish();
+  return sink(bytes);
 }
 
 Link* FakeKernel::find_link(BytesView message) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "netlink/links.hpp"
+#include "netlink/routes.hpp"
 #include "netlink/transport.hpp"
 
 namespace sepal::test {
@@ -56,6 +57,9 @@ class FakeKernel : public netlink::Transport {
   std::map<IfIndex, netlink::Link> links;
   std::vector<netlink::Address> addresses;
   std::map<std::pair<IfIndex, IpAddr>, netlink::Neighbour> neighbours;
+  // Where packets to an address go. An address that is not named here is on the link of the device called "uplink", if
+  // there is one; else it is unreachable.
+  std::map<IpAddr, netlink::RouteAnswer> routes;
   std::set<IfIndex> clsact;
   std::map<FilterPlace, StoredFilter> filters;
   std::map<ActionPlace, StoredAction> actions;
@@ -82,6 +86,7 @@ class FakeKernel : public netlink::Transport {
   // --- what was asked of it
   std::vector<netlink::Bytes> written;  // every write, refused ones too, in order
   uint64_t dumps = 0;
+  uint64_t route_lookups = 0;
 
   Result<void> transact(netlink::Bytes& requests,
                         const std::function<void(size_t, const netlink::Answer&)>& answered) override;
@@ -108,6 +113,7 @@ class FakeKernel : public netlink::Transport {
   Result<void> dump_filters(BytesView message, const netlink::MessageSink& sink) const;
   Result<void> get_filter(BytesView message, const netlink::MessageSink& sink) const;
   Result<void> dump_actions(BytesView message, const netlink::MessageSink& sink) const;
+  netlink::Answer show_route(BytesView message, const netlink::MessageSink& sink);
   [[nodiscard]] netlink::Link* find_link(BytesView message);
   void forget_device(IfIndex device);
 
