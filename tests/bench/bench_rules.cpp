@@ -16,6 +16,7 @@
 
 #include "agent/clsact.hpp"
 #include "agent/filters.hpp"
+#include "agent/open_kernel.hpp"
 #include "agent/options.hpp"
 #include "agent/reconciler.hpp"
 #include "agent/shared_actions.hpp"
@@ -77,7 +78,7 @@ class Bench {
     must(make_run_directory(paths_));
   }
 
-  agent::Kernel kernel() { return {*route_, *netfilter_, programs_}; }
+  agent::Kernel kernel() { return {*route_, *netfilter_, programs_, features_.borrow().offload}; }
   Meter& meter() { return meter_; }
   agent::Paths& paths() { return paths_; }
 
@@ -87,6 +88,7 @@ class Bench {
   std::unique_ptr<netlink::Transport> route_;
   std::unique_ptr<netlink::Transport> netfilter_;
   StandInPrograms programs_;
+  agent::OpenKernel features_{kInstance};  // for what ethtool tells alone
 };
 
 json to_json(const Meter& meter) {
