@@ -184,7 +184,8 @@ bool Demotions::has_work(const World& world) const {
   });
 }
 
-Result<bool> Demotions::reconsider(Asker asker, const config::Config& config, const tc::RuleSet& rules, World& world) {
+Result<bool> Demotions::reconsider(Kernel& kernel, const config::Config& config, const tc::RuleSet& rules,
+                                   World& world) {
   bool changed = false;
   if (exchange_is_ripe()) {
     const HardwareRefusal reason = state_.units.at(exchange_->enters).reason;
@@ -200,7 +201,7 @@ Result<bool> Demotions::reconsider(Asker asker, const config::Config& config, co
     if (demoted.demotion == tc::Demotion::staged || !is_due(unit)) continue;
     const tc::CompiledRule* rule = find_rule(rules, demoted.reason.id);
     if (rule != nullptr && rule->rule.id.device != world.facts.vxlan) {
-      auto refusal = would_refuse(asker, *rule);
+      auto refusal = would_refuse(kernel, *rule);
       if (!refusal) return Unexpected(refusal.error());
       if (*refusal) {
         demoted.reason = **refusal;

@@ -53,7 +53,7 @@ class Demotions {
 
   // After compile: units that are due take their first step back in, if the NIC would take the rule it refused. True:
   // world.facts changed, compile again.
-  Result<bool> reconsider(Asker asker, const config::Config& config, const tc::RuleSet& rules, World& world);
+  Result<bool> reconsider(Kernel& kernel, const config::Config& config, const tc::RuleSet& rules, World& world);
   // After diff: rules the NIC refused, of units that stay in, are offered once more in this pass. Puts all writes in
   // the order in which hardware does not overtake software.
   void add_tries(std::vector<tc::Step>& steps, const tc::RuleSet& rules, const World& world) const;

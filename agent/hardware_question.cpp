@@ -23,23 +23,42 @@ tc::CompiledRule lightest(const World& world, const tc::CompiledRule& asked) {
 
 }  // namespace
 
-Result<std::optional<HardwareRefusal>> would_refuse(Asker asker, const tc::CompiledRule& rule) {
-  tc::Rule copy = rule.rule;
-  copy.id.chain = kSpareChain;
-  copy.spec.skip_hw = false;
-  for (tc::Action& action : copy.spec.actions) action.shared = false;
-  Kernel& kernel = asker.kernel;
+tc::Rule trial_of(const tc::Rule& rule, uint32_t chain) {
+  tc::Rule trial = rule;
+  trial.id.chain = chain;
+  trial.spec.skip_hw = false;
+  for (tc::Action& action : trial.spec.actions) {
+    action.shared = false;
+    auto* gact = std::get_if<tc::Gact>(&action.kind);
+    if (gact != nullptr && gact->verdict.control == tc::Control::goto_chain) gact->verdict.chain = chain + 1;
+  }
+  return trial;
+}
+
+Result<std::optional<Error>> try_in_hardware(Kernel& kernel, const tc::Rule& trial, const tc::Cookie& cookie) {
   netlink::Bytes request;
-  if (auto put = append_write(request, Write::only_in_hardware, copy, rule.cookie, kernel.slow_path); !put)
+  if (auto put = append_write(request, Write::only_in_hardware, trial, cookie, kernel.slow_path); !put)
     return Unexpected(put.error());
-  Result<void> answer = netlink::transact_one(kernel.route, std::move(request));
+  auto answer = netlink::transact_one(kernel.route, std::move(request));
   if (!answer && answer.error().code == Errc::resync) return Unexpected(answer.error());
-  if (!answer) return std::optional(refusal_of(rule, answer.error()));
-  request.clear();
-  if (auto put = append_removal(request, copy.id); !put) return Unexpected(put.error());
-  if (auto removed = netlink::transact_one(kernel.route, std::move(request)); !removed)
-    return Unexpected(while_doing(removed.error(), "take a trial rule out of the spare chain"));
-  return std::optional<HardwareRefusal>();
+  if (!answer) return std::optional(answer.error());
+  if (auto withdrawn = withdraw_trial(kernel, trial.id); !withdrawn) return Unexpected(withdrawn.error());
+  return std::optional<Error>();
+}
+
+Result<void> withdraw_trial(Kernel& kernel, const tc::RuleId& id) {
+  netlink::Bytes request;
+  if (auto put = append_removal(request, id); !put) return put;
+  auto removed = netlink::transact_one(kernel.route, std::move(request));
+  if (removed || removed.error().code == Errc::not_found) return {};
+  return Unexpected(
+      while_doing(removed.error(), "take a trial rule out of device " + std::to_string(id.device.value())));
+}
+
+Result<std::optional<HardwareRefusal>> would_refuse(Kernel& kernel, const tc::CompiledRule& rule) {
+  auto said = try_in_hardware(kernel, trial_of(rule.rule, kSpareChain), rule.cookie);
+  if (!said) return Unexpected(said.error());
+  return *said ? std::optional(refusal_of(rule, **said)) : std::nullopt;
 }
 
 Result<std::optional<HardwareRefusal>> ask_again(Asker asker, const World& world, const tc::CompiledRule& rule) {
@@ -62,7 +81,7 @@ Result<std::optional<HardwareRefusal>> ask_again(Asker asker, const World& world
     refusal.cause = RefusalCause::unsupported;  // the driver has words for what it cannot do, and none for a lack
     return std::optional(std::move(refusal));
   }
-  auto errno_of = would_refuse(asker, own_port ? rule : lightest(world, rule));
+  auto errno_of = would_refuse(kernel, own_port ? rule : lightest(world, rule));
   if (!errno_of) return Unexpected(errno_of.error());
   if (*errno_of) {
     refusal.cause = (*errno_of)->cause;

@@ -24,9 +24,16 @@ struct Asker {
   SharedActions& shared;
 };
 
-// Offers a copy of a rule of any device but the tunnel's in the spare chain. nullopt: the NIC takes it. The copy's
-// actions are its own: a rule that may be in hardware only cannot refer to objects that are in software, too.
-Result<std::optional<HardwareRefusal>> would_refuse(Asker asker, const tc::CompiledRule& rule);
+// A copy of a rule to be tried in `chain`. Its actions are its own, for a rule that may be in hardware only cannot
+// refer to objects that are in software, too; its jumps lead to the chain behind, for not every NIC jumps back.
+tc::Rule trial_of(const tc::Rule& rule, uint32_t chain);
+// Offers a trial to hardware alone, which no tunnel's device allows, and takes it out again. nullopt: the NIC takes it;
+// else what kernel and driver said.
+Result<std::optional<Error>> try_in_hardware(Kernel& kernel, const tc::Rule& trial, const tc::Cookie& cookie);
+Result<void> withdraw_trial(Kernel& kernel, const tc::RuleId& id);
+
+// Tries a rule of any device but the tunnel's in the spare chain. nullopt: the NIC takes it.
+Result<std::optional<HardwareRefusal>> would_refuse(Kernel& kernel, const tc::CompiledRule& rule);
 
 // Writes a rule that stands in the kernel, but not in hardware, once more. nullopt: now it is there.
 Result<std::optional<HardwareRefusal>> ask_again(Asker asker, const World& world, const tc::CompiledRule& rule);

@@ -40,7 +40,9 @@ class LazyTransport : public netlink::Transport {
   }
   Result<std::string> remark(Bytes request) override {
     if (auto opened = open(); !opened) return Unexpected(opened.error());
-    return socket_->remark(std::move(request));
+    auto said = socket_->remark(std::move(request));
+    if (!said && said.error().code == Errc::resync) return Unexpected(keep(Unexpected(said.error())).error());
+    return said;
   }
   [[nodiscard]] uint64_t writes() const override { return closed_writes_ + (socket_ ? socket_->writes() : 0); }
 

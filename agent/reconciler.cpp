@@ -263,7 +263,7 @@ std::optional<PassReport> Reconciler::believe_last_pass(const config::Config& co
 
 Result<PassReport> Reconciler::change(const config::Config& config, const Progress& progress, World world) {
   tc::RuleSet rules = tc::compile(config, world.facts);
-  auto reconsidered = demotions_.reconsider({kernel_, shared_}, config, rules, world);
+  auto reconsidered = demotions_.reconsider(kernel_, config, rules, world);
   if (!reconsidered) return Unexpected(reconsidered.error());
   if (*reconsidered) rules = tc::compile(config, world.facts);
   std::vector<tc::Step> steps = tc::diff(rules.rules, world.observed);

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "agent/filters.hpp"
-#include "tc/rule/build.hpp"
+#include "agent/hardware_question.hpp"
 
 namespace sepal::agent::doctor {
 namespace {
@@ -77,14 +77,8 @@ ShapeKey key_of(const tc::CompiledRule& compiled) {
 }
 
 Shape make_shape(const tc::CompiledRule& compiled) {
-  Shape shape{compiled.rule, compiled.origin.block, {}, tc::to_text(compiled.rule)};
-  shape.rule.id.chain = kProbeChain;
+  Shape shape{trial_of(compiled.rule, kProbeChain), compiled.origin.block, {}, tc::to_text(compiled.rule)};
   shape.rule.id.prio = 1;
-  for (tc::Action& action : shape.rule.spec.actions) {
-    action.shared = false;  // a probe leaves no object behind
-    auto* gact = std::get_if<tc::Gact>(&action.kind);
-    if (gact != nullptr && gact->verdict.control == tc::Control::goto_chain) action = tc::goto_chain(kProbeChain + 1);
-  }
   std::string keys;
   for (const tc::KeyMatch& match : compiled.rule.spec.match.keys()) keys += " " + std::string(tc::key_name(match.key));
   shape.name = std::string(block_name(shape.block)) + " g" +
@@ -93,39 +87,26 @@ Shape make_shape(const tc::CompiledRule& compiled) {
   return shape;
 }
 
+// In the tunnel's block, where no rule can be hardware's alone: nothing is told but whether the NIC holds it.
+Result<std::optional<Error>> try_in_both(Kernel& kernel, const tc::Rule& rule) {
+  netlink::Bytes request;
+  if (auto put = append_write(request, Write::add, rule, probe_cookie(rule), kernel.slow_path); !put)
+    return Unexpected(put.error());
+  auto answer = netlink::transact_one(kernel.route, std::move(request));
+  if (!answer && answer.error().code == Errc::resync) return Unexpected(answer.error());
+  if (!answer) return std::optional(answer.error());
+  const auto found = get_filter(kernel.route, rule.id);
+  if (!found) return Unexpected(found.error());
+  if (auto withdrawn = withdraw_trial(kernel, rule.id); !withdrawn) return Unexpected(withdrawn.error());
+  if (*found && (*found)->state.in_hw) return std::optional<Error>();
+  return std::optional(Error{Errc::unsupported, 0, "the NIC does not hold it", {}});
+}
+
 Result<ProbeOutcome> try_one(Kernel& kernel, const Shape& shape) {
-  ProbeOutcome outcome{shape, false, {}};
-  const bool hardware_only = shape.block != tc::BlockKind::vxlan;
-  netlink::Bytes requests;
-  const Write write = hardware_only ? Write::only_in_hardware : Write::add;
-  if (auto put = append_write(requests, write, shape.rule, probe_cookie(shape.rule), kernel.slow_path); !put) {
-    outcome.words = put.error().message();
-    return outcome;
-  }
-  auto asked = kernel.route.transact(requests, [&](size_t /*i*/, const netlink::Answer& answer) {
-    outcome.taken = answer.has_value();
-    if (!answer) outcome.words = answer.error().message();
-  });
-  if (!asked) return Unexpected(while_doing(asked.error(), "probe"));
-  if (!outcome.taken) return outcome;
-  if (!hardware_only) {
-    auto found = get_filter(kernel.route, shape.rule.id);
-    if (!found) return Unexpected(while_doing(found.error(), "probe"));
-    outcome.taken = *found && (*found)->state.in_hw;
-    if (!outcome.taken) outcome.words = "the NIC does not hold it";
-  }
-  requests.clear();
-  if (auto put = append_removal(requests, shape.rule.id); !put) return Unexpected(put.error());
-  Error refused;
-  bool removed = true;
-  auto taken_away = kernel.route.transact(requests, [&](size_t /*i*/, const netlink::Answer& answer) {
-    removed = answer.has_value() || answer.error().code == Errc::not_found;
-    if (!answer) refused = answer.error();
-  });
-  if (!taken_away) return Unexpected(while_doing(taken_away.error(), "remove a probe"));
-  if (!removed)
-    return Unexpected(while_doing(refused, "remove a probe from " + std::to_string(shape.rule.id.device.value())));
-  return outcome;
+  auto refusal = shape.block == tc::BlockKind::vxlan ? try_in_both(kernel, shape.rule)
+                                                     : try_in_hardware(kernel, shape.rule, probe_cookie(shape.rule));
+  if (!refusal) return Unexpected(while_doing(refusal.error(), "probe"));
+  return ProbeOutcome{shape, !*refusal, *refusal ? (*refusal)->message() : ""};
 }
 
 }  // namespace

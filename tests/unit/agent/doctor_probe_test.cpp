@@ -113,7 +113,7 @@ TEST_F(Probes, a_probe_that_cannot_be_removed_is_an_error_not_a_finding) {
   Kernel borrowed = kernel();
   auto outcomes = probe(borrowed, shapes());
   ASSERT_FALSE(outcomes);
-  EXPECT_NE(outcomes.error().message().find("remove a probe"), std::string::npos);
+  EXPECT_NE(outcomes.error().message().find("take a trial rule out"), std::string::npos);
 }
 
 TEST_F(Probes, nothing_to_try_is_not_known) {

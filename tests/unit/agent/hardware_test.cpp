@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <fstream>
 
+#include "agent/hardware_question.hpp"
+#include "tc/rule/build.hpp"
 #include "tests/unit/agent/world_fixture.hpp"
 
 namespace sepal::agent {
@@ -25,6 +27,17 @@ class HardwareTest : public AgentTest {
     return std::move(*world);
   }
 };
+
+TEST(Trial, shares_nothing_may_be_in_hardware_and_jumps_forward_as_every_nic_can) {
+  tc::Rule rule;
+  rule.id.chain = 100;
+  rule.spec = {tc::Match(), {tc::csum(1), tc::goto_chain(200)}, true};
+  rule.spec.actions.front().shared = true;
+  const tc::Rule trial = trial_of(rule, kSpareChain);
+  EXPECT_EQ(trial.id.chain, kSpareChain);
+  EXPECT_FALSE(trial.spec.skip_hw);
+  EXPECT_EQ(trial.spec.actions, (std::vector<tc::Action>{tc::csum(1), tc::goto_chain(kSpareChain + 1)}));
+}
 
 TEST_F(HardwareTest, on_plain_devices_nothing_is_missed) {
   const config::Config config = usual_config();
