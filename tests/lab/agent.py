@@ -51,6 +51,7 @@ class Agent:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._notify.bind(notify_path)
         log.parent.mkdir(parents=True, exist_ok=True)
+        self._log_begin = log.stat().st_size if log.exists() else 0
         command = [program("sepald"), "--config", str(config), "--instance", instance, *arguments]
         with log.open("ab") as output:
             self.process = namespace.popen(
@@ -70,7 +71,11 @@ class Agent:
         return self.process.poll() is None
 
     def log(self) -> str:
+        """All of its file, with what earlier agents wrote there."""
         return self.log_path.read_text(errors="replace")
+
+    def own_log(self) -> str:
+        return self.log_path.read_bytes()[self._log_begin:].decode(errors="replace")
 
     def wait_ready(self, timeout: float = 60) -> None:
         self._wait_for("READY=1", timeout, len(self.states))

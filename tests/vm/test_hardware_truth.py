@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import pytest
 
 from tests.lab.agent import Agent, program
 from tests.vm.eswitch.card import run
-from tests.vm.test_hardware import Rig
+from tests.vm.nic_rig import Rig, made_rig
 from tests.vm.traffic import Connection
 
 pytestmark = pytest.mark.eswitch
@@ -23,12 +22,8 @@ MATRIX = Path(__file__).parents[2] / "docs/reference/offload-matrix.md"
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory) -> Iterator[Rig]:
-    if not Path(os.environ.get("SEPAL_ESWITCH_SIM", "/none")).exists():
-        pytest.skip("no simulated eSwitch here: SEPAL_ESWITCH_SIM does not name a module")
-    directory = tmp_path_factory.mktemp("truth")
-    rig = Rig(directory, Path(os.environ.get("SEPAL_OUT", str(directory))) / "logs" / "hardware_truth.log")
-    yield rig
-    rig.close()
+    with made_rig(tmp_path_factory.mktemp("rig"), "hardware_truth") as made:
+        yield made
 
 
 def status(rig: Rig, *words: str) -> int:

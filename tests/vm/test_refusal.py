@@ -5,16 +5,14 @@ One simulated NIC, two guests, another hypervisor behind the wire; before each t
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.lab.agent import Agent, program
 from tests.vm.eswitch.card import run
-from tests.vm.test_hardware import CONFIG, Rig
+from tests.vm.nic_rig import CONFIG, Rig, made_rig
 
 pytestmark = pytest.mark.eswitch
 
@@ -24,15 +22,10 @@ ROOM = 1 << 20
 
 @pytest.fixture(scope="module")
 def module_rig(tmp_path_factory) -> Iterator[Rig]:
-    if not Path(os.environ.get("SEPAL_ESWITCH_SIM", "/none")).exists():
-        pytest.skip("no simulated eSwitch here: SEPAL_ESWITCH_SIM does not name a module")
-    directory = tmp_path_factory.mktemp("rig")
-    rig = Rig(directory, Path(os.environ.get("SEPAL_OUT", str(directory))) / "logs" / "refusal.log")
-    if rig.nic.totals()["restart"] == "none":
-        rig.close()
-        pytest.skip("this kernel hands no packet up in the middle of the pipeline (NET_TC_SKB_EXT)")
-    yield rig
-    rig.close()
+    with made_rig(tmp_path_factory.mktemp("rig"), "refusal") as made:
+        if made.nic.totals()["restart"] == "none":
+            pytest.skip("this kernel hands no packet up in the middle of the pipeline (NET_TC_SKB_EXT)")
+        yield made
 
 
 @pytest.fixture
@@ -53,7 +46,7 @@ def software(rig: Rig) -> list[dict]:
 
 def apart(rig: Rig) -> list[str]:
     """Rules that are neither in hardware nor kept out of it, and of which the agent did not say that this does no harm."""
-    log = rig.agent.log()
+    log = rig.agent.own_log()
     harmless = {device for device, unit in (("uplink", "uplink"), ("sepal-vxlan", "overlay"))
                 if f"{unit}: a rule is in software only, which does no harm" in log}
     return [f"{r['device']} {r['chain']:#x} {r['match']}" for r in rig.ctl("show")["rules"]
