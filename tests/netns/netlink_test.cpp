@@ -18,69 +18,16 @@
 
 #include "base/unique_fd.hpp"
 #include "netlink/channel.hpp"
-#include "netlink/conntrack.hpp"
 #include "netlink/features.hpp"
 #include "netlink/link_monitor.hpp"
 #include "netlink/links.hpp"
 #include "netlink/message.hpp"
+#include "real_kernel.hpp"
 
 namespace sepal::netlink {
 namespace {
 
 using std::chrono::milliseconds;
-
-// Its words are shown only when they tell why a test failed or was skipped: in the log of a run under --verbose.
-bool run(const std::string& command) { return std::system((command + " >/dev/null").c_str()) == 0; }
-
-// Every test begins with an empty namespace: its loopback and what it makes itself.
-class RealKernel : public testing::Test {
- protected:
-  void SetUp() override {
-    auto opened = open_transport({.protocol = NETLINK_ROUTE});
-    ASSERT_TRUE(opened) << opened.error().message();
-    route_ = std::move(*opened);
-  }
-  void TearDown() override {
-    if (!route_) return;
-    auto links = list_links(*route_);
-    ASSERT_TRUE(links);
-    for (const Link& link : *links) {
-      if (link.name != "lo") (void)run("ip link del dev " + link.name);
-    }
-  }
-
-  // A veth pair a–b, both up.
-  void make_veth() {
-    ASSERT_TRUE(run("ip link add name a type veth peer name b"));
-    ASSERT_TRUE(run("ip link set dev a up"));
-    ASSERT_TRUE(run("ip link set dev b up"));
-  }
-  IfIndex index_of(std::string_view name) {
-    auto link = get_link(*route_, name);
-    EXPECT_TRUE(link) << link.error().message();
-    return link ? link->index : IfIndex{};
-  }
-
-  // Permanent neighbours 10.1.x.y on `device`: writes that are cheap and can be refused one by one.
-  static Bytes neighbours(IfIndex device, unsigned first, unsigned count) {
-    Bytes requests;
-    for (unsigned i = first; i < first + count; ++i) append_neighbour(requests, device, i);
-    return requests;
-  }
-  static void append_neighbour(Bytes& requests, IfIndex device, unsigned number) {
-    ndmsg header{};
-    header.ndm_family = AF_INET;
-    header.ndm_ifindex = static_cast<int>(device.value());
-    header.ndm_state = NUD_PERMANENT;
-    MessageBuilder message(requests, RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, header);
-    message.put_be32(NDA_DST, 0x0a010000 + number);
-    const MacAddr mac{{2, 0, 0, 0, static_cast<uint8_t>(number >> 8U), static_cast<uint8_t>(number)}};
-    message.put_bytes(NDA_LLADDR, mac.bytes.data(), mac.bytes.size());
-    ASSERT_TRUE(message.finish());
-  }
-
-  std::unique_ptr<Transport> route_;
-};
 
 // --- transport
 
@@ -360,130 +307,6 @@ TEST_F(RealKernel, a_neighbour_is_unknown_then_being_resolved_then_known) {
   EXPECT_EQ((*found)->mac, *MacAddr::parse("02:00:00:00:00:fe"));
 }
 
-// --- the vxlan device
-
-// Lets writes through up to a point, then fails: what a kill -9 between two messages leaves behind.
-class DyingTransport : public Transport {
- public:
-  DyingTransport(Transport& real, uint64_t writes_left) : real_(real), writes_left_(writes_left) {}
-  Result<void> transact(Bytes& requests, const std::function<void(size_t, const Answer&)>& answered) override {
-    if (writes_left_ == 0) return fail(Errc::resync, "killed");
-    --writes_left_;
-    return real_.transact(requests, answered);
-  }
-  Result<void> dump(Bytes request, const MessageSink& sink) override { return real_.dump(std::move(request), sink); }
-  Result<void> get(Bytes request, const MessageSink& sink) override { return real_.get(std::move(request), sink); }
-  [[nodiscard]] uint64_t writes() const override { return real_.writes(); }
-
- private:
-  Transport& real_;
-  uint64_t writes_left_;
-};
-
-class RealVxlan : public RealKernel {
- protected:
-  void SetUp() override {
-    RealKernel::SetUp();
-    if (!run("ip link add probe type vxlan external dstport 4790")) GTEST_SKIP() << "this kernel has no vxlan";
-    ASSERT_TRUE(run("ip link del probe"));
-  }
-  VxlanWanted wanted_{.name = "sepal-vxlan", .instance = "blue", .port = 4789, .mtu = 8950};
-};
-
-TEST_F(RealVxlan, is_made_complete_and_a_second_look_writes_nothing) {
-  auto made = ensure_vxlan(*route_, wanted_);
-  ASSERT_TRUE(made) << made.error().message();
-  auto link = get_link(*route_, wanted_.name);
-  ASSERT_TRUE(link);
-  EXPECT_EQ(link->index, *made);
-  EXPECT_EQ(link->kind, "vxlan");
-  EXPECT_EQ(link->alias, "sepal:blue");
-  EXPECT_EQ(link->mtu, 8950U);
-  EXPECT_TRUE(link->up);
-  EXPECT_EQ(link->vxlan, (VxlanAttrs{4789, true, false, true, true}));
-  EXPECT_EQ(check_vxlan(*list_links(*route_), wanted_).state, VxlanState::ours);
-
-  const uint64_t before = route_->writes();
-  EXPECT_EQ(*ensure_vxlan(*route_, wanted_), *made);
-  EXPECT_EQ(route_->writes(), before);
-}
-
-TEST_F(RealVxlan, half_made_by_a_kill_is_finished_by_the_next_start) {
-  DyingTransport dying(*route_, 1);
-  ASSERT_FALSE(ensure_vxlan(dying, wanted_));
-  ASSERT_TRUE(get_link(*route_, wanted_.name));
-  EXPECT_EQ(check_vxlan(*list_links(*route_), wanted_).state, VxlanState::unfinished);
-  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
-  EXPECT_EQ(check_vxlan(*list_links(*route_), wanted_).state, VxlanState::ours);
-}
-
-TEST_F(RealVxlan, an_mtu_changed_by_hand_is_set_again) {
-  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
-  ASSERT_TRUE(run("ip link set sepal-vxlan mtu 1400"));
-  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
-  EXPECT_EQ(get_link(*route_, wanted_.name)->mtu, 8950U);
-}
-
-TEST_F(RealVxlan, somebody_elses_device_of_that_name_is_a_conflict_and_stays) {
-  for (const char* make :
-       {"ip link add sepal-vxlan type veth peer name c", "ip link add sepal-vxlan type vxlan id 5 dstport 4789"}) {
-    ASSERT_TRUE(run(make));
-    auto made = ensure_vxlan(*route_, wanted_);
-    ASSERT_FALSE(made);
-    EXPECT_EQ(made.error().code, Errc::conflict) << made.error().message();
-    EXPECT_EQ(delete_vxlan(*route_, wanted_.name, wanted_.instance).error().code, Errc::conflict);
-    EXPECT_TRUE(get_link(*route_, wanted_.name));
-    ASSERT_TRUE(run("ip link del sepal-vxlan"));
-  }
-}
-
-TEST_F(RealVxlan, ours_with_another_port_is_wrong_until_it_is_removed) {
-  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
-  wanted_.port = 8472;
-  EXPECT_EQ(ensure_vxlan(*route_, wanted_).error().code, Errc::conflict);
-  EXPECT_TRUE(*delete_vxlan(*route_, wanted_.name, wanted_.instance));
-  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
-  EXPECT_EQ(get_link(*route_, wanted_.name)->vxlan->port, 8472);
-}
-
-// With our flags it holds the port from the moment it is made, with others only while it is up: which is why both stand
-// here, and in a fixed state.
-TEST_F(RealVxlan, a_second_external_device_on_the_same_port_is_refused_and_named) {
-  ASSERT_TRUE(run("ip link add rival type vxlan external dstport 4789 udp6zerocsumtx udp6zerocsumrx"));
-  auto made = ensure_vxlan(*route_, wanted_);
-  ASSERT_FALSE(made);
-  EXPECT_EQ(made.error().code, Errc::conflict);
-  EXPECT_NE(made.error().message().find("UDP port 4789 is taken by vxlan device rival"), std::string::npos)
-      << made.error().message();
-  EXPECT_EQ(get_link(*route_, wanted_.name).error().code, Errc::not_found);
-  EXPECT_TRUE(get_link(*route_, "rival")) << "it is not ours to remove";
-  ASSERT_TRUE(run("ip link del rival"));
-  EXPECT_TRUE(ensure_vxlan(*route_, wanted_));
-}
-
-TEST_F(RealVxlan, a_device_that_is_up_on_the_port_is_named_when_ours_is_to_be_set_up) {
-  for (const char* make :
-       {"ip link add rival type vxlan external dstport 4789", "ip link add rival type vxlan id 5 dstport 4789"}) {
-    ASSERT_TRUE(run(make));
-    ASSERT_TRUE(run("ip link set rival up"));
-    auto made = ensure_vxlan(*route_, wanted_);
-    ASSERT_FALSE(made) << make;
-    EXPECT_EQ(made.error().code, Errc::conflict) << make;
-    EXPECT_NE(made.error().message().find("UDP port 4789 is taken by vxlan device rival"), std::string::npos)
-        << made.error().message();
-    ASSERT_TRUE(run("ip link del rival"));
-    EXPECT_TRUE(ensure_vxlan(*route_, wanted_)) << "what was begun is finished";
-    EXPECT_TRUE(*delete_vxlan(*route_, wanted_.name, wanted_.instance));
-  }
-}
-
-TEST_F(RealVxlan, deleting_leaves_nothing_and_deleting_again_is_no_failure) {
-  ASSERT_TRUE(ensure_vxlan(*route_, wanted_));
-  EXPECT_TRUE(*delete_vxlan(*route_, wanted_.name, wanted_.instance));
-  EXPECT_EQ(get_link(*route_, wanted_.name).error().code, Errc::not_found);
-  EXPECT_FALSE(*delete_vxlan(*route_, wanted_.name, wanted_.instance));
-}
-
 // --- events
 
 bool readable(int fd) {
@@ -528,77 +351,6 @@ TEST_F(RealKernel, more_events_than_fit_are_told_as_an_overrun) {
   ASSERT_TRUE(changes);
   EXPECT_TRUE(changes->overrun);
   EXPECT_FALSE(monitor->drain()->overrun);  // told once
-}
-
-// --- conntrack
-
-class RealConntrack : public RealKernel {
- protected:
-  void SetUp() override {
-    RealKernel::SetUp();
-    auto opened = open_transport({.protocol = NETLINK_NETFILTER});
-    if (!opened) GTEST_SKIP() << "this kernel has no nfnetlink";
-    netfilter_ = std::move(*opened);
-    if (auto listed = list_connections(*netfilter_, Zone(0)); !listed) GTEST_SKIP() << listed.error().message();
-    if (!run("conntrack -V")) GTEST_SKIP() << "no conntrack(8) to make entries with";
-  }
-
-  // One tenant's connections; equal in every zone.
-  static void fill(const std::string& zone) {
-    const std::string insert = "conntrack -I " + zone + " -t 300 ";
-    ASSERT_TRUE(run(insert + "-s 10.0.0.1 -d 10.0.0.2 -p udp --sport 5000 --dport 53"));
-    ASSERT_TRUE(run(insert + "-s 10.0.0.1 -d 203.0.113.9 -r 203.0.113.9 -q 198.51.100.7 -p tcp --sport 1234 --dport 80"
-                             " --reply-port-src 80 --reply-port-dst 1024 --state ESTABLISHED"));
-    ASSERT_TRUE(run(insert + "-s 10.0.0.1 -d 10.0.0.2 -p icmp --icmp-type 8 --icmp-code 0 --icmp-id 513"));
-    ASSERT_TRUE(run(insert + "-s fd00:100::1 -d fd00:200::2 -p icmpv6 --icmpv6-type 128 --icmpv6-code 0"
-                             " --icmpv6-id 4660"));
-    ASSERT_TRUE(run(insert + "-s fd00:100::1 -d fd00:200::2 -p udp --sport 5000 --dport 53"));
-  }
-  static ConnectionPredicate in_zone(uint16_t zone) {
-    return [zone](const Connection& connection) { return connection.zone == Zone(zone); };
-  }
-  size_t count(uint16_t zone) { return list_connections(*netfilter_, Zone(zone))->size(); }
-
-  std::unique_ptr<Transport> netfilter_;
-};
-
-TEST_F(RealConntrack, deleting_one_tenants_connections_leaves_anothers_with_equal_tuples) {
-  fill("-w 7");
-  fill("-w 8");
-  ASSERT_EQ(count(7), 5U);
-  ASSERT_EQ(count(8), 5U);
-  auto deleted = delete_connections(*netfilter_, in_zone(7));
-  ASSERT_TRUE(deleted) << deleted.error().message();
-  EXPECT_EQ(*deleted, 5U);
-  EXPECT_EQ(count(7), 0U);
-  EXPECT_EQ(count(8), 5U);
-  EXPECT_EQ(*delete_connections(*netfilter_, in_zone(8)), 5U);
-}
-
-TEST_F(RealConntrack, entries_whose_zone_holds_for_one_direction_are_deleted_too) {
-  fill("--orig-zone 9");
-  fill("--reply-zone 11");
-  fill("-w 8");
-  EXPECT_EQ(*delete_connections(*netfilter_, in_zone(9)), 5U);
-  EXPECT_EQ(count(9), 0U);
-  EXPECT_EQ(count(11), 5U);
-  EXPECT_EQ(*delete_connections(*netfilter_, in_zone(11)), 5U);
-  EXPECT_EQ(count(8), 5U);
-  EXPECT_EQ(*delete_connections(*netfilter_, in_zone(8)), 5U);
-}
-
-TEST_F(RealConntrack, single_connections_can_be_chosen_by_what_they_are) {
-  fill("-w 7");
-  auto deleted = delete_connections(*netfilter_, [](const Connection& connection) {
-    return connection.zone == Zone(7) && connection.original.protocol == IPPROTO_TCP;
-  });
-  ASSERT_TRUE(deleted) << deleted.error().message();
-  EXPECT_EQ(*deleted, 1U);
-  auto left = list_connections(*netfilter_, Zone(7));
-  ASSERT_TRUE(left);
-  EXPECT_EQ(left->size(), 4U);
-  for (const Connection& connection : *left) EXPECT_NE(connection.original.protocol, IPPROTO_TCP);
-  EXPECT_EQ(*delete_connections(*netfilter_, in_zone(7)), 4U);
 }
 
 // --- generic netlink
