@@ -6,6 +6,7 @@ hardware. What comes out, and where, is the same to the byte, but for what no tw
 | UDP source port of a tunnelled frame | a hash of the inner flow, each with its own |
 | IP id and header checksum of a tunnelled frame | the kernel counts ids, a NIC writes one constant |
 | the port that source NAT picked | drawn at random from the tenant's slice; what is sent back goes to the one drawn |
+| TTL and header checksum of a later fragment | see later_fragment() |
 
 The script is UDP: what TCP connections carry is compared by digest in the other suites, and what their kernels put into
 sequence numbers is theirs."""
@@ -193,9 +194,19 @@ def is_ours(frame) -> bool:
     return MARK in data or b"f" * 24 in data
 
 
+def later_fragment(packet):
+    """The IP header of a fragment that is not the first; None for other packets. When the kernel behind the capture reassembles
+    and fragments anew (ip_fraglist_prepare() in net/ipv4/ip_output.c), it writes its own header over a later fragment's, whose
+    bytes the captured copy shares: whether that happened before it was read is chance."""
+    ip = packet[VXLAN][IP] if VXLAN in packet and IP in packet[VXLAN] else packet[IP] if IP in packet else None
+    return ip if ip is not None and ip.frag > 0 else None
+
+
 def normal(frame) -> str:
     """The frame in hex, with the fields of the table above put to one value, after looking that they are right."""
     again = Ether(bytes(frame))
+    if (later := later_fragment(again)) is not None:
+        later.ttl = later.chksum = 0
     if VXLAN in again:
         assert again[UDP].sport >= 1024
         again[UDP].sport = 0
