@@ -3,10 +3,13 @@
 
 usage: tally.py RESULTS DEBUG_TREE SUITE...
 
-RESULTS holds times (step and seconds), gtest/*.xml, vm.xml, vm-6.12.xml, vm-nic.xml. A guest that died left no such file:
-then what its tests passed until then counts (vm.progress), and the rest ran in a second guest (vm.again.xml); the summary
-names the death, the test it came in and the console's words. A guest that died without a second one, or twice, counts as a
-failure. With CI set, a skip is a failure too. The last line is `N passed, N failed[, N skipped]`; the exit status is 0 only if nothing failed.
+       tally.py --died-twice RESULTS SUITE    exit status 0 when two guests of the suite died in the same test
+
+RESULTS holds times (step and seconds), gtest/*.xml, vm.xml, vm-6.12.xml, vm-nic.xml. A guest that died left vm.1.progress
+and vm.1.console, the second vm.2.progress, and so on: what its tests passed until then counts, the rest ran in the next
+one, and the summary names the death, the test it came in and the console's words. When the last one died too, that is a
+failure. With CI set, a skip is a failure too. The last line is `N passed, N failed[, N skipped]`; the exit status is 0 only
+if nothing failed.
 """
 
 from __future__ import annotations
@@ -90,34 +93,43 @@ def one_line(message: str | None) -> str:
     return " ".join((message or "").split())[:160]
 
 
-def expected(path: Path, suite: str) -> list[Case]:
+def guest_cases(results: Path, suite: str) -> list[Case]:
+    """Of the guest that ended by itself, and of those before it that died: only what passed there was not run again."""
+    cases: list[Case] = []
+    graves = dead_guests(results, suite)
+    for progress, died_in in graves:
+        where = f" in {died_in}" if died_in else ""
+        print(f"\n{suite}: a guest died{where}: {last_words(progress.with_suffix('.console'))}")
+        cases += [case for case in cases_of_progress(progress, suite)[0] if case.result == PASSED]
     try:
-        return cases_of_xml(path, suite)
+        return cases + cases_of_xml(results / f"{suite}.xml", suite)
     except (OSError, ElementTree.ParseError):
-        return unfinished(path, suite)
+        if not graves:
+            return [*cases, Case(suite, suite, FAILED, 0, "no results: see its output above")]
+        progress, died_in = graves[-1]
+        why = last_words(progress.with_suffix(".console")) or "see its output above"
+        failed = [case for case in cases_of_progress(progress, suite)[0] if case.result != PASSED]
+        return [*cases, *failed, Case(suite, died_in or suite, FAILED, 0, f"the guest died: {why}")]
 
 
-def unfinished(path: Path, suite: str) -> list[Case]:
-    """What a guest that died had done, what a second one did with the rest, and the test the last of them died in."""
-    cases, died_in = progress_of(path, suite)
-    print(f"\n{suite}: a guest died{' in ' + died_in if died_in else ''}: {last_words(path.with_suffix('.console'))}")
-    again = path.with_suffix(".again.xml")
-    try:
-        # Only what passed is not run again.
-        return [case for case in cases if case.result == PASSED] + cases_of_xml(again, suite)
-    except (OSError, ElementTree.ParseError):
-        later, died_again_in = progress_of(again, suite)
-        where = f"{suite}: in {died_again_in or died_in}" if died_again_in or died_in else suite
-        why = last_words(again.with_suffix(".console")) or last_words(path.with_suffix(".console"))
-        return [*cases, *later, Case(suite, where, FAILED, 0, f"the guest died: {why or 'see its output above'}")]
+def dead_guests(results: Path, suite: str) -> list[tuple[Path, str]]:
+    """In the order of their deaths: what each told, and the test it died in."""
+    paths = sorted(results.glob(f"{suite}.[0-9].progress"))
+    return [(path, cases_of_progress(path, suite)[1]) for path in paths]
 
 
-def progress_of(path: Path, suite: str) -> tuple[list[Case], str]:
+def died_twice(results: Path, suite: str) -> bool:
+    """Whether two guests died in the same test."""
+    places = [place for _, place in dead_guests(results, suite) if place]
+    return len(set(places)) < len(places)
+
+
+def cases_of_progress(path: Path, suite: str) -> tuple[list[Case], str]:
     """The results a guest told as they came, and the test that had begun and has none."""
     cases: dict[str, Case] = {}
     begun = ""
     try:
-        lines = path.with_suffix(".progress").read_text().splitlines()
+        lines = path.read_text().splitlines()
     except OSError:
         lines = []
     for line in lines:
@@ -148,11 +160,13 @@ def last_words(console: Path) -> str:
 
 
 def main() -> int:
+    if sys.argv[1] == "--died-twice":
+        return 0 if died_twice(Path(sys.argv[2]), sys.argv[3]) else 1
     results, tree, suites = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     cases: list[Case] = []
     for suite in suites:
         if suite.startswith("vm"):
-            cases += expected(results / f"{suite}.xml", suite)
+            cases += guest_cases(results, suite)
     log = tree / "meson-logs" / "testlog.json"
     host_suites = [suite for suite in suites if not suite.startswith("vm")]
     if host_suites and log.exists():

@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Who does not ask for the simulated NIC gets each scenario once.
     if "eswitch" not in config.option.markexpr:
         left_out += [item for item in items if item.get_closest_marker("eswitch") and item.get_closest_marker("both_ways")]
-    # The second boot after a guest that died runs what the first had not passed: SEPAL_RESUME is its progress.
+    # The boot after a guest that died runs what was not passed before: SEPAL_RESUME holds the progress of the dead.
     if path := os.environ.get("SEPAL_RESUME"):
         passed = passed_tests(Path(path).read_text())
         left_out += [item for item in items if item.nodeid in passed]
