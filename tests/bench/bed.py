@@ -44,9 +44,6 @@ class Bed:
         return [command for device in devices for command in (f"link add {device} type dummy", f"link set {device} up")]
 
     def __exit__(self, *_: Any) -> None:
-        # Filters first: what a namespace takes with it is freed later, in another's measurement.
-        self.run(["bash", "-c", "for d in /proc/sys/net/ipv4/conf/*; do echo qdisc del dev ${d##*/} clsact; done"
-                  " | tc -force -batch - 2>/dev/null; true"])
         self.namespace.close()
         Namespace.remove(self.name)
 

@@ -151,7 +151,7 @@ class Lab:
                 for pid in namespace.pids():
                     _kill(pid)
                 namespace.close()
-            Namespace.remove(name)
+        Namespace.remove(*state["namespaces"])
         # What a daemon keeps outside its network namespace: pinned objects, lock, socket, learnt state.
         for instance in state["instances"]:
             for path in (f"/sys/fs/bpf/sepal/{instance}", f"/run/sepal/{instance}", f"/var/lib/sepal/{instance}"):

@@ -22,6 +22,7 @@ SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH = 20, 24, 28
+RTM_DELQDISC = 37
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 IFLA_NET_NS_FD, IFLA_NEW_IFINDEX = 28, 49
@@ -34,6 +35,7 @@ IFF_UP = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS, IFA_F_NODAD = 1, 2, 8, 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 RTNH_F_ONLINK = 4
+CLSACT_HANDLE, CLSACT_PARENT = 0xFFFF0000, 0xFFFFFFF1
 RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST = 254, 4, 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
@@ -156,6 +158,11 @@ class Rtnl:
     def delete_link(self, index: int) -> None:
         message = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0)
         self._queue.append((f"link delete {index}", RTM_DELLINK, 0, message))
+
+    def delete_clsact(self, index: int) -> None:
+        """With all its filters. One that is not there is a refusal, as all else."""
+        message = struct.pack("=BxxxiIII", socket.AF_UNSPEC, index, CLSACT_HANDLE, CLSACT_PARENT, 0)
+        self._queue.append((f"qdisc delete clsact {index}", RTM_DELQDISC, 0, message))
 
     def add_address(self, index: int, interface: str) -> None:
         """`interface` as in 192.0.2.1/24; usable at once (no duplicate address detection)."""
