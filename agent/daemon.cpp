@@ -26,6 +26,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kLinksSettle{100};
 // Looks cost at most one part in this of one CPU.
 constexpr int kLookShare = 50;
+// Looks that events ask for may cost more, for they are what brings a change into force; but a route that never rests
+// must not keep the daemon busy.
+constexpr int kLinkLookShare = 10;
 // A public gateway that was asked for answers within a second, or not at all.
 constexpr std::chrono::seconds kGatewayPatience{2};
 constexpr std::chrono::hours kFar{24};
@@ -81,7 +84,10 @@ std::optional<int> Daemon::start() {
 bool Daemon::read_config() {
   auto read = directory_.read();
   faults_.clear();
-  if (read) return true;
+  if (read) {
+    vteps_ = remote_vteps(config());
+    return true;
+  }
   faults_ = std::move(read.error());
   for (const config::Fault& fault : faults_) log::error("config-fault", fault.to_string());
   log::error("config-invalid", settings_.config_directory + ": " + count_text(faults_.size(), "fault") +
@@ -91,7 +97,16 @@ bool Daemon::read_config() {
 }
 
 void Daemon::links_changed() {
-  if (!links_due_) links_due_ = Clock::now() + kLinksSettle;
+  if (!links_due_) links_due_ = std::max(Clock::now() + kLinksSettle, links_not_before_);
+}
+
+void Daemon::routes_changed(const netlink::RouteChanges& changes) {
+  std::set<IpAddr> concerned;
+  for (const IpAddr& vtep : vteps_)
+    if (changes.concern(vtep)) concerned.insert(vtep);
+  if (concerned.empty()) return;
+  if (passing_) unsure_.merge(concerned);
+  links_changed();
 }
 
 Clock::time_point Daemon::next_deadline() const {
@@ -120,6 +135,7 @@ void Daemon::act() {
   } else if (links_due_ && *links_due_ <= now) {
     links_due_.reset();
     const auto changed = reconciler_.devices_changed(config());
+    links_not_before_ = Clock::now() + (Clock::now() - now) * kLinkLookShare;
     if (!changed || *changed) pass(Cause::links);
     watch_nic();
   } else if (retry && *retry <= now) {
@@ -159,7 +175,14 @@ void Daemon::watch_nic() {
 bool Daemon::pass(Cause cause) {
   const milliseconds before = cpu_time();
   const Progress progress = [this] { return this->progress(); };
+  events_.poll();  // what happened before the look is in it
+  passing_ = true;
   auto report = pass_for(cause, progress);
+  events_.poll();
+  passing_ = false;
+  // Which of the two ways a NIC found when a rule was installed nobody knows.
+  if (!report || report->outcome.writes() > 0) reconciler_.distrust_ways(unsure_);
+  unsure_.clear();
   ::malloc_trim(0);  // rules are compiled, written and let go: give their memory back
   const milliseconds cost = cpu_time() - before;
   if (!report) {

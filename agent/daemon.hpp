@@ -13,6 +13,7 @@
 #include "agent/paths.hpp"
 #include "agent/reconciler.hpp"
 #include "config/directory.hpp"
+#include "netlink/route_monitor.hpp"
 
 namespace sepal::agent {
 
@@ -34,6 +35,8 @@ class Daemon {
   void links_changed();
   // Where the reconciler asks what happened to devices (Devices::Heard).
   void set_device_events(Devices::Heard heard) { reconciler_.set_device_events(std::move(heard)); }
+  // The same for routes, as far as they concern a tunnel of ours.
+  void routes_changed(const netlink::RouteChanges& changes);
 
  private:
   enum class Cause : uint8_t { start, reload, look, links, retry };
@@ -73,6 +76,10 @@ class Daemon {
   Clock::time_point next_look_;
   Clock::time_point next_alive_;
   std::optional<Clock::time_point> links_due_;
+  Clock::time_point links_not_before_;       // so that looks at links cost no more than their share
+  std::vector<IpAddr> vteps_;                // that routes of the configuration lead to
+  bool passing_ = false;                     // between a pass's look and its last write
+  std::set<IpAddr> unsure_;                  // VTEPs whose way changed meanwhile
   std::chrono::milliseconds look_cost_{0};   // CPU time of the last quiet look
   std::chrono::milliseconds look_pause_{0};  // the interval after stretching
   bool removed_ = false;                     // `remove` was carried out: end

@@ -60,7 +60,7 @@ struct Events::Inside {
   static asio::awaitable<void> answer_client(std::shared_ptr<Client> client, std::string bytes);
   static asio::awaitable<void> hang_up_late(std::shared_ptr<Client> client, Client::Phase phase);
   static asio::awaitable<void> watch(std::shared_ptr<asio::posix::stream_descriptor> descriptor,
-                                     std::function<bool()> readable);
+                                     std::function<bool()> readable, std::chrono::milliseconds pause);
 };
 
 void Events::Inside::listen_to_signals() {
@@ -119,10 +119,14 @@ asio::awaitable<void> Events::Inside::answer_client(std::shared_ptr<Client> clie
 }
 
 asio::awaitable<void> Events::Inside::watch(std::shared_ptr<asio::posix::stream_descriptor> descriptor,
-                                            std::function<bool()> readable) {
+                                            std::function<bool()> readable, std::chrono::milliseconds pause) {
+  asio::steady_timer timer(descriptor->get_executor());
   for (;;) {
     auto [error] = co_await descriptor->async_wait(asio::posix::stream_descriptor::wait_read, kQuietly);
     if (error || !readable()) co_return;
+    if (pause.count() == 0) continue;
+    timer.expires_after(pause);
+    co_await timer.async_wait(kQuietly);
   }
 }
 
@@ -153,11 +157,11 @@ Result<std::unique_ptr<Events>> Events::open(const std::string& socket) {
   return std::unique_ptr<Events>(new Events(std::move(inside)));
 }
 
-void Events::watch(int descriptor, std::function<bool()> readable) {
+void Events::watch(int descriptor, std::function<bool()> readable, std::chrono::milliseconds pause) {
   const int own = ::dup(descriptor);  // Asio closes what it is given
   if (own < 0) return;
   auto stream = std::make_shared<asio::posix::stream_descriptor>(inside_->io, own);
-  asio::co_spawn(inside_->io, Inside::watch(std::move(stream), std::move(readable)), asio::detached);
+  asio::co_spawn(inside_->io, Inside::watch(std::move(stream), std::move(readable), pause), asio::detached);
 }
 
 void Events::wait(std::chrono::steady_clock::time_point deadline) {

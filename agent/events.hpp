@@ -28,8 +28,10 @@ class Events {
   Events(const Events&) = delete;
   Events& operator=(const Events&) = delete;
 
-  // Calls `readable` whenever `descriptor` (borrowed) has something to read, until it returns false.
-  void watch(int descriptor, std::function<bool()> readable);
+  // Calls `readable` whenever `descriptor` (borrowed) has something to read, until it returns false; rests for `pause`
+  // after each call.
+  void watch(int descriptor, std::function<bool()> readable,
+             std::chrono::milliseconds pause = std::chrono::milliseconds(0));
 
   // Takes what has happened; waits for the first event until `deadline` at most.
   void wait(std::chrono::steady_clock::time_point deadline);

@@ -62,7 +62,7 @@ Result<PassReport> Reconciler::follow(const config::Config& config, const Progre
 
 Reconciler::Followed Reconciler::follow_from_memory(const config::Config& config, const Progress& progress) {
   Followed followed;
-  if (!ledger_ || !left_) return followed;
+  if (!ledger_ || !left_ || !distrusted_.empty()) return followed;
   auto world = world_from_memory(config);
   if (!world) return followed;
   const auto due = ledger_->due(config, left_->facts, world->facts);
@@ -108,7 +108,8 @@ bool Reconciler::follow_due(const config::Config& config, const Progress& progre
   forget();  // what is remembered holds again when all of this went well
   report = report_on(world, made, left.count - world.observed.size() + made.rules.size());
   report.foreign = foreign;
-  const bool done = write_due(progress, world, due, ledger, made, steps, report);
+  remember_ways(world, report);
+  const bool done = report.problems.empty() && write_due(progress, world, due, ledger, made, steps, report);
   if (report.outcome.writes() > 0) {
     const config::Config part = excerpt(config, due);
     const Names names(&part, ports_of(part, world.facts), world.devices);

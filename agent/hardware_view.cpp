@@ -50,11 +50,13 @@ Result<HardwareView> gather_hardware_view(Kernel& kernel, const ViewInput& input
     if (device.switch_port && view.uplink == IfIndex()) view.uplink = link.index;
     view.devices.emplace(link.index, std::move(device));
   }
-  if (!view.nic_named) return view;
+  if (input.config == nullptr) return view;
   std::vector<std::string> untold;  // a lookup that failed says nothing about a rule
   const auto ways = find_ways(kernel.route, *input.config, *links, untold);
   if (!ways) return Unexpected(ways.error());
   for (const UnderlayWay& way : *ways) {
+    if (!way.keep_out.empty()) view.kept_out.emplace(way.vtep, way.keep_out);
+    if (!way.keep_out.empty() || !view.nic_named) continue;
     const auto status = find_status(kernel.route, way);
     if (status && status->state == WayState::slow_path)
       view.unresolved.emplace(

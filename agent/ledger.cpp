@@ -19,12 +19,12 @@ uint64_t common_digest(const config::Config& config) {
 // In all but ports and zones.
 bool same_for_everybody(const tc::Facts& a, const tc::Facts& b) {
   auto common = [](const tc::Facts& facts) {
-    const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, zones, answer_neighbour,
+    const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, ways, zones, answer_neighbour,
                  choose_slice, demoted, instance] = facts;
     (void)ports;
     (void)zones;
-    return std::tie(uplink, vxlan, uplink_mac, gateway4, gateway6, host_vlans, answer_neighbour, choose_slice, demoted,
-                    instance);
+    return std::tie(uplink, vxlan, uplink_mac, gateway4, gateway6, host_vlans, ways, answer_neighbour, choose_slice,
+                    demoted, instance);
   };
   return common(a) == common(b);
 }

@@ -3,7 +3,6 @@
 #include "agent/next_hops.hpp"
 
 #include <algorithm>
-#include <set>
 
 #include "netlink/routes.hpp"
 
@@ -29,6 +28,11 @@ std::string why_not_bond(const Link& bond, const std::vector<Link>& links) {
       return "leaves by " + bond.name + ", whose " + link.name + " is no port of the NIC that " + port->name + " is";
   }
   return {};
+}
+
+std::string hop_text(const UnderlayWay& way) {
+  const std::string where = way.hop->address == way.vtep ? "itself" : way.hop->address.to_string();
+  return where + " on " + way.device;
 }
 
 }  // namespace
@@ -82,6 +86,44 @@ Result<std::vector<UnderlayWay>> find_ways(netlink::Transport& route, const conf
     }
   }
   return ways;
+}
+
+SavedWays next_ways(const SavedWays& before, const std::vector<UnderlayWay>& now, const std::set<IpAddr>& distrusted) {
+  SavedWays next;
+  for (const UnderlayWay& way : now) {
+    const auto saved = before.find(way.vtep);
+    const bool known = saved != before.end();
+    if (!way.keep_out.empty()) {
+      if (known) next.insert(*saved);
+    } else if (!known) {
+      next.emplace(way.vtep, SavedWay{*way.hop, 0});
+    } else {
+      const bool same = saved->second.hop == *way.hop && !distrusted.contains(way.vtep);
+      const unsigned generation = saved->second.generation + (same ? 0U : 1U);
+      next.emplace(way.vtep, SavedWay{*way.hop, static_cast<uint8_t>(generation % tc::kTunnelGenerations)});
+    }
+  }
+  return next;
+}
+
+std::map<IpAddr, tc::TunnelWay> tunnel_ways(const SavedWays& saved, const std::vector<UnderlayWay>& now) {
+  std::map<IpAddr, tc::TunnelWay> ways;
+  for (const UnderlayWay& way : now) {
+    const auto found = saved.find(way.vtep);
+    tc::TunnelWay tunnel{found == saved.end() ? uint8_t{0} : found->second.generation, way.keep_out};
+    if (tunnel != tc::TunnelWay{}) ways.emplace(way.vtep, std::move(tunnel));
+  }
+  return ways;
+}
+
+std::vector<std::string> describe_changes(const SavedWays& before, const std::vector<UnderlayWay>& now) {
+  std::vector<std::string> lines;
+  for (const UnderlayWay& way : now) {
+    const auto saved = before.find(way.vtep);
+    if (saved == before.end() || !way.keep_out.empty() || saved->second.hop == way.hop) continue;
+    lines.push_back("tunnel to " + way.vtep.to_string() + ": next hop is " + hop_text(way));
+  }
+  return lines;
 }
 
 std::string_view to_string(WayState state) {

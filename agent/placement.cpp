@@ -126,7 +126,7 @@ Placed place(const tc::Rule& rule, const tc::RuleState* state, const HardwareVie
   if (rule.spec.skip_hw) {
     placed.placement = Placement::software_only;
     placed.cause = Cause::by_design;
-    placed.why = tc::software_reason(rule);
+    placed.why = tc::software_reason(rule, view.kept_out);
     return placed;
   }
   if (state->in_hw) {

@@ -12,6 +12,7 @@
 #include "agent/kernel_parts.hpp"
 #include "netlink/features.hpp"
 #include "tc/pipeline/pipeline.hpp"
+#include "tc/pipeline/software.hpp"
 
 namespace sepal::agent {
 
@@ -58,6 +59,7 @@ struct HardwareView {
   IfIndex uplink;
   IfIndex vxlan;  // its rules are the uplink's NIC's to hold
   std::map<IfIndex, DeviceView> devices;
+  tc::KeptOutVteps kept_out;                  // far ends of tunnels that the NIC must not send to, and why
   std::map<IpAddr, std::string> unresolved;   // far ends of tunnels that the NIC cannot send to now, and why
   std::map<tc::RuleId, std::string> demoted;  // rules kept out with their unit (hardware.hpp), and why
   std::function<KernelParts()> kernel;        // asked only when nothing else explains a rule

@@ -28,6 +28,7 @@ SavedState served_by(const config::Config& config, const tc::RuleSet& rules, con
                      SavedState before) {
   SavedState state;
   state.gateways = std::move(before.gateways);
+  state.ways = std::move(before.ways);
   for (const config::Tenant& tenant : config.tenants) {
     const auto zone = rules.zones.find(tenant.vni);
     if (zone == rules.zones.end()) continue;
@@ -132,8 +133,10 @@ Result<bool> Reconciler::devices_changed(const config::Config& config) {
   if (!world) return Unexpected(world.error());
   world->facts.demoted = left_->facts.demoted;
   const Left now = left_by(*world, {});
-  return !(left_->facts == now.facts && left_->offload == now.offload);
+  return !distrusted_.empty() || !(left_->facts == now.facts && left_->offload == now.offload);
 }
+
+void Reconciler::distrust_ways(const std::set<IpAddr>& vteps) { distrusted_.insert(vteps.begin(), vteps.end()); }
 
 std::optional<Clock::time_point> Reconciler::next_retry() const {
   std::optional<Clock::time_point> next = demotions_.next_try();
@@ -216,7 +219,8 @@ Result<PassReport> Reconciler::pass(const config::Config& config, const Progress
 Result<World> Reconciler::prepare_world(const config::Config& config, std::vector<std::string>& made) {
   using netlink::VxlanState;
   saved_ = load_state(paths_.state);
-  const LookInput input{&config, paths_.instance, &saved_, true};
+  LookInput input{&config, paths_.instance, &saved_, true};
+  input.distrusted = &distrusted_;
   devices_.begin_list();
   auto world = look(kernel_, input);
   if (!world) return world;
@@ -261,6 +265,22 @@ std::optional<PassReport> Reconciler::believe_last_pass(const config::Config& co
   return report;
 }
 
+// Before any rule is written: were it after, a crash in between would leave rules that stand for a way nobody
+// remembers.
+void Reconciler::remember_ways(const World& world, PassReport& report) {
+  report.changes = describe_changes(saved_.ways, world.ways);
+  if (saved_.ways != world.saved_ways) {
+    SavedState state = saved_;
+    state.ways = world.saved_ways;
+    if (auto saved = save_state(paths_.state, state); !saved) {
+      report.problems.push_back(saved.error().message());
+      return;
+    }
+    saved_ = std::move(state);
+  }
+  distrusted_.clear();
+}
+
 Result<PassReport> Reconciler::change(const config::Config& config, const Progress& progress, World world) {
   tc::RuleSet rules = tc::compile(config, world.facts);
   auto reconsidered = demotions_.reconsider(kernel_, config, rules, world);
@@ -277,6 +297,7 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   input.remembered = [this](const tc::CompiledRule& rule) { return remembered(rule); };
   input.progress = progress;
   report.problems = world.problems;
+  remember_ways(world, report);
   if (world.has_slow_path) {
     if (auto pinned = kernel_.slow_path.pin(); !pinned) report.problems.push_back(pinned.error().message());
     if (auto put = kernel_.slow_path.put_entries(rules.neighbours, rules.slices); !put)

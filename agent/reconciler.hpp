@@ -70,6 +70,10 @@ class Reconciler {
   // Where events of devices come from. Without them nothing is followed: every change takes a look.
   void set_device_events(Devices::Heard heard) { devices_.set_events(std::move(heard)); }
 
+  // The ways under the tunnel to these VTEPs changed while a pass wrote rules, so nobody knows which one the NIC found:
+  // the next pass has it look again. Cheap when it was for nothing.
+  void distrust_ways(const std::set<IpAddr>& vteps);
+
   using Troubles = std::map<std::pair<tc::RuleId, uint64_t>, Trouble>;
   [[nodiscard]] const Troubles& troubles() const { return troubles_; }
   // When the earliest refused rule is due; nullopt: none is.
@@ -104,6 +108,7 @@ class Reconciler {
   Result<PassReport> pass(const config::Config& config, const Progress& progress, bool may_be_quiet,
                           PassReport total = {});
   Result<PassReport> change(const config::Config& config, const Progress& progress, World world);
+  void remember_ways(const World& world, PassReport& report);
   Result<World> prepare_world(const config::Config& config, std::vector<std::string>& made);
   std::optional<PassReport> believe_last_pass(const config::Config& config, const World& world, const Left& now);
   Result<std::map<IfIndex, Error>> attach_devices(const std::set<IfIndex>& devices, const World& world,
@@ -138,6 +143,7 @@ class Reconciler {
   SavedState saved_;              // as the file has it; read anew by every look
   size_t foreign_ = 0;            // filters of others that the last look saw
   bool fresh_ = true;             // no pass yet
+  std::set<IpAddr> distrusted_;   // VTEPs whose way changed while rules were written
 };
 
 // The digest of one rule's place and cookie; those of a set are summed up, so that their order does not matter.

@@ -12,6 +12,7 @@
 #include "agent/version.hpp"
 #include "base/log.hpp"
 #include "netlink/link_monitor.hpp"
+#include "netlink/route_monitor.hpp"
 
 namespace {
 
@@ -29,6 +30,10 @@ constexpr std::string_view kHelp = R"(usage: sepald [OPTION...]
 
 SIGHUP reads the configuration again; SIGTERM and SIGINT end the daemon and leave every rule in place.
 )";
+
+// A host that speaks BGP may change routes faster than they are worth reading: with this rest between two readings they
+// cost a few percent of a CPU at most, and what the kernel then drops is "everything may have changed".
+constexpr std::chrono::milliseconds kRoutesPause{5};
 
 std::optional<log::Level> parse_level(std::string_view text) {
   constexpr std::pair<std::string_view, log::Level> kLevels[] = {{"error", log::Level::error},
@@ -59,6 +64,8 @@ int serve(DaemonSettings settings) {
   // Before the first look, so that no change falls between them.
   auto monitor = netlink::LinkMonitor::open({});
   if (!monitor) return fatal(monitor.error(), kExitError);
+  auto routes = netlink::RouteMonitor::open();
+  if (!routes) return fatal(routes.error(), kExitError);
   auto events = Events::open(settings.paths.socket);
   if (!events) return fatal(events.error(), kExitError);
   OpenKernel kernel(settings.paths.instance);
@@ -69,6 +76,14 @@ int serve(DaemonSettings settings) {
     return changes.has_value();
   });
   daemon.set_device_events([&monitor] { return monitor->take(); });
+  (*events)->watch(
+      routes->fd(),
+      [&routes, &daemon] {
+        const auto changes = routes->drain();
+        if (changes && !changes->empty()) daemon.routes_changed(*changes);
+        return changes.has_value();
+      },
+      kRoutesPause);
   const int code = daemon.run();
   events->reset();
   lock->remove_file();

@@ -3,6 +3,7 @@
 //   tenant VNI ZONE
 //   served VNI PREFIX
 //   gateway ADDRESS MAC
+//   way VTEP NEXT-HOP IFINDEX OWN-MAC GENERATION
 #include "agent/state.hpp"
 
 #include <fcntl.h>
@@ -29,6 +30,19 @@ std::optional<uint32_t> read_number(const std::string& text, uint32_t max) {
   return number;
 }
 
+bool read_way(const std::string& vtep, const std::string& hop, std::istringstream& words, SavedState& state) {
+  const auto to = IpAddr::parse(vtep);
+  const auto address = IpAddr::parse(hop);
+  uint32_t device = 0;
+  std::string mac_text;
+  unsigned generation = 0;
+  if (!(words >> device >> mac_text >> generation) || generation >= tc::kTunnelGenerations) return false;
+  const auto mac = MacAddr::parse(mac_text);
+  if (!to || !address || !mac) return false;
+  state.ways[*to] = {{IfIndex(device), *address, *mac}, static_cast<uint8_t>(generation)};
+  return true;
+}
+
 bool read_line(const std::string& line, SavedState& state) {
   std::istringstream words(line);
   std::string kind;
@@ -42,6 +56,7 @@ bool read_line(const std::string& line, SavedState& state) {
     state.gateways[*address] = *mac;
     return true;
   }
+  if (kind == "way") return read_way(first, second, words, state);
   const auto vni = read_number(first, limits::kVniMax);
   if (!vni) return false;
   if (kind == "tenant") {
@@ -88,6 +103,11 @@ Result<void> save_state(const std::string& path, const SavedState& state) {
   }
   for (const auto& [address, mac] : state.gateways)
     text += "gateway " + address.to_string() + " " + mac.to_string() + "\n";
+  for (const auto& [vtep, way] : state.ways) {
+    text += "way " + vtep.to_string() + " " + way.hop.address.to_string() + " " +
+            std::to_string(way.hop.device.value()) + " " + way.hop.own_mac.to_string() + " " +
+            std::to_string(way.generation) + "\n";
+  }
   return replace_file(path, text);
 }
 

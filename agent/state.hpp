@@ -1,7 +1,8 @@
 // The small state file: what the kernel cannot tell a later run. Losing it costs no forwarding: which tenants and
 // addresses were served last (so that connections of a port that left are ended even when its device is gone, and a
-// zone is not given away while connections still stand in it), and the public gateways' MACs last learnt (so that a
-// neighbour entry that times out moves no route).
+// zone is not given away while connections still stand in it), the public gateways' MACs last learnt (so that a
+// neighbour entry that times out moves no route), and what a NIC looked up for its tunnels (so that a change of next
+// hop while nobody watched is noticed).
 #pragma once
 
 #include <map>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/next_hops.hpp"
 #include "base/net_types.hpp"
 #include "base/result.hpp"
 
@@ -24,6 +26,7 @@ struct SavedTenant {
 struct SavedState {
   std::map<Vni, SavedTenant> tenants;
   std::map<IpAddr, MacAddr> gateways;
+  SavedWays ways;
   bool operator==(const SavedState&) const = default;
 };
 

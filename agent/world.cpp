@@ -55,6 +55,7 @@ class Look {
     if (auto done = find_underlay(); !done) return done;
     find_ports();
     if (auto done = find_gateways(); !done) return done;
+    if (auto done = find_tunnels(); !done) return done;
     if (auto programs = kernel_.slow_path.programs()) {
       world_.facts.answer_neighbour = programs->answer_neighbour;
       world_.facts.choose_slice = programs->choose_slice;
@@ -262,6 +263,17 @@ class Look {
     }
     // A refusal (the device is down, no address on it) only means that it stays unknown; the notes say so.
     if (in_.resolve_gateways) (void)netlink::resolve_neighbour(kernel_.route, device, gateway);
+    return {};
+  }
+
+  Result<void> find_tunnels() {
+    auto ways = find_ways(kernel_.route, *in_.config, links(), world_.problems);
+    if (!ways) return Unexpected(while_doing(ways.error(), "look up the ways under the tunnel"));
+    static const std::set<IpAddr> kNone;
+    const SavedWays before = in_.saved == nullptr ? SavedWays{} : in_.saved->ways;
+    world_.ways = std::move(*ways);
+    world_.saved_ways = next_ways(before, world_.ways, in_.distrusted == nullptr ? kNone : *in_.distrusted);
+    world_.facts.ways = tunnel_ways(world_.saved_ways, world_.ways);
     return {};
   }
 

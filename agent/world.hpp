@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/kernel.hpp"
+#include "agent/next_hops.hpp"
 #include "agent/state.hpp"
 #include "config/model.hpp"
 #include "netlink/links.hpp"
@@ -41,6 +42,8 @@ struct World {
   std::string card;                        // tells one NIC, driver and kernel from another; empty without an eSwitch
   netlink::VxlanFinding vxlan;
   std::vector<OwnDevice> own_vxlans;                           // every vxlan device with our alias, whatever its name
+  std::vector<UnderlayWay> ways;                               // under the tunnel, by VTEP
+  SavedWays saved_ways;                                        // what rules installed now stand for
   bool gateway_unknown = false;                                // a public gateway's MAC is not known yet
   bool has_slow_path = true;                                   // false: eBPF did not load, see problems
   std::vector<std::string> problems;                           // what could not be found out, though the look goes on
@@ -58,6 +61,7 @@ struct LookInput {
   bool resolve_gateways = false;
   bool filters = true;  // false: devices and neighbours only, which is cheap; no zones, nothing observed
   const std::vector<netlink::Link>* links = nullptr;  // known already: not listed once more
+  const std::set<IpAddr>* distrusted = nullptr;       // VTEPs whose way a NIC must look up anew
 };
 
 // Errc::not_found names a missing underlay device. Errc::resync: the kernel changed too fast under our eyes.

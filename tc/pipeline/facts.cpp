@@ -19,13 +19,18 @@ void mix(Digest& digest, const HardwareUnit& unit) {
   digest.all(device, vni);
 }
 
+void mix(Digest& digest, const TunnelWay& way) {
+  const auto& [generation, keep_out] = way;
+  digest.all(generation, keep_out);
+}
+
 uint64_t digest_without_zones(const Facts& facts) {
-  const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, zones, answer_neighbour, choose_slice,
-               demoted, instance] = facts;
+  const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, ways, zones, answer_neighbour,
+               choose_slice, demoted, instance] = facts;
   (void)zones;
   Digest digest;
   digest.all(uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, answer_neighbour, choose_slice, demoted,
-             instance);
+             ways, instance);
   return digest.value();
 }
 

@@ -40,6 +40,18 @@ struct BpfProgram {
   auto operator<=>(const BpfProgram&) const = default;
 };
 
+// The way under the tunnel to one remote VTEP, as far as rules depend on it.
+struct TunnelWay {
+  // A NIC looks the next hop up once per encapsulation and keeps it while any rule uses it. So when the next hop
+  // changes, all rules that encapsulate to this VTEP get the next generation of the same encapsulation: another tunnel
+  // key to the NIC, the same packet to everybody else.
+  uint8_t generation = 0;
+  std::string keep_out;  // why a NIC cannot send this way, "leaves by eth1 …"; empty: it can
+  bool operator==(const TunnelWay&) const = default;
+};
+// How many generations follow each other before the first one comes again.
+inline constexpr uint8_t kTunnelGenerations = 8;
+
 struct Facts {
   IfIndex uplink;  // 0: missing (the agent refuses before compile)
   IfIndex vxlan;
@@ -48,6 +60,7 @@ struct Facts {
   std::optional<MacAddr> public_gateway4;  // config's gateway_mac or the neighbour table's answer; none: public routes
   std::optional<MacAddr> public_gateway6;  // of that family wait
   std::set<Vid> host_vlans;                // VLANs with a VLAN device of the host on the uplink: their frames pass
+  std::map<IpAddr, TunnelWay> ways;        // by remote VTEP; one that is missing is generation 0, and good
   std::map<Vni, Zone> zones;               // zones already in use, read back from our rules' cookies
   BpfProgram answer_neighbour;             // group 6: ARP and neighbour solicitations
   BpfProgram choose_slice;                 // lane 1 group 5: ICMP id → slice number in skb->hash
@@ -58,5 +71,11 @@ struct Facts {
 
 // Over everything but the zones, which compile's answer tells (RuleSet::zones).
 uint64_t digest_without_zones(const Facts& facts);
+
+// nullptr: nothing is known that a rule would depend on.
+inline const TunnelWay* tunnel_way(const Facts& facts, const IpAddr& vtep) {
+  const auto found = facts.ways.find(vtep);
+  return found == facts.ways.end() ? nullptr : &found->second;
+}
 
 }  // namespace sepal::tc

@@ -8,6 +8,11 @@
 //
 // In the overlay's and the uplink's blocks only local ports are destinations: what came over the wire does not go back
 // to it (split horizon). tunnel_key stands beside the redirect that uses it, in one rule.
+//
+// A tunnel that does not leave by the NIC is not the NIC's: it would send the packet out of its own wire all the same.
+// Such a route stays in software, and with it every wider one, which hardware would take in its place (L1).
+#include <algorithm>
+
 #include "tc/pipeline/plan.hpp"
 
 namespace sepal::tc {
@@ -23,6 +28,34 @@ std::vector<Action> rewritten(const MacAddr& source, const MacAddr& destination,
   return actions;
 }
 
+// Generation 0 leaves the TTL to the route, as ever. The others say it themselves: what most routes say, and a little
+// less for each generation that had to follow, which no packet misses on its way through a data centre.
+uint8_t tunnel_ttl(const TunnelWay* way) {
+  constexpr unsigned kUsualTtl = 64;
+  return way == nullptr || way->generation == 0 ? uint8_t{0} : static_cast<uint8_t>(kUsualTtl + 1 - way->generation);
+}
+
+// The routes of a block that a NIC cannot carry out, and which others may not be in hardware because of them.
+class KeptOut {
+ public:
+  KeptOut(const Facts& facts, const std::vector<Target>& targets) {
+    for (const Target& target : targets) {
+      const TunnelWay* way = target.kind == Target::Kind::vtep ? tunnel_way(facts, target.vtep) : nullptr;
+      if (way != nullptr && !way->keep_out.empty()) prefixes_.push_back(target.to);
+    }
+    std::sort(prefixes_.begin(), prefixes_.end());
+  }
+  [[nodiscard]] bool any() const { return !prefixes_.empty(); }
+  // Whether the route to `prefix` is one of them, or would overtake one.
+  [[nodiscard]] bool covered_by(const IpPrefix& prefix) const {
+    const auto first = std::lower_bound(prefixes_.begin(), prefixes_.end(), prefix);
+    return first != prefixes_.end() && prefix.contains(*first);
+  }
+
+ private:
+  std::vector<IpPrefix> prefixes_;  // sorted: what a prefix contains stands right behind it
+};
+
 std::vector<Action> actions_of(const Block& block, const TenantPlan& tenant, const Target& target) {
   const config::Host& host = block.plan().config->host;
   const Family family = target.to.family();
@@ -31,9 +64,10 @@ std::vector<Action> actions_of(const Block& block, const TenantPlan& tenant, con
       return rewritten(host.gateway_mac, tenant.ports[target.port].port->mac, family,
                        {goto_chain(block.chain(Group::egress, tenant.vni))});
     case Target::Kind::vtep:
-      return rewritten(
-          host.gateway_mac, block.plan().overlay_mac, family,
-          {tunnel_set(host.underlay.address, target.vtep, target.key, host.vxlan.port), redirect(block.facts().vxlan)});
+      return rewritten(host.gateway_mac, block.plan().overlay_mac, family,
+                       {tunnel_set(host.underlay.address, target.vtep, target.key, host.vxlan.port,
+                                   tunnel_ttl(tunnel_way(block.facts(), target.vtep))),
+                        redirect(block.facts().vxlan)});
     case Target::Kind::vlan:
     case Target::Kind::open: {
       std::vector<Action> out;
@@ -63,8 +97,10 @@ DropReason drop_of(const Target& target) {
 
 void group3_encap(Block& block, const TenantPlan& tenant, Routes routes) {
   const uint32_t chain = block.chain(Group::encap, tenant.vni);
-  for (const Target& target : tenant.block_targets[static_cast<size_t>(routes)]) {
-    Tag tag{Group::encap, tenant.vni, target.where, drop_of(target)};
+  const std::vector<Target>& targets = tenant.block_targets[static_cast<size_t>(routes)];
+  const KeptOut kept_out(block.facts(), targets);
+  for (const Target& target : targets) {
+    Tag tag{Group::encap, tenant.vni, target.where, drop_of(target), kept_out.covered_by(target.to)};
     std::vector<Action> actions = actions_of(block, tenant, target);
     if (target.kind == Target::Kind::local && tenant.ports[target.port].device == block.device()) {
       // A NIC cannot send a packet back into the VF it came from, and no honest guest asks for it.
@@ -82,7 +118,7 @@ void group3_encap(Block& block, const TenantPlan& tenant, Routes routes) {
     block.add(chain, prio, kEthAll, std::move(match), std::move(actions), tag);
   }
   block.add(chain, kPrioLast, kEthAll, block.inner(tenant.vni), {drop()},
-            {Group::encap, tenant.vni, tenant.tenant->where, DropReason::no_route});
+            {Group::encap, tenant.vni, tenant.tenant->where, DropReason::no_route, kept_out.any()});
 }
 
 }  // namespace sepal::tc

@@ -17,6 +17,13 @@ bool is_software_group(uint32_t chain) {
   return group == Group::punted || group == Group::services || group == Group::fresh;
 }
 
+// Routes of a tunnel that leaves by another device than the NIC, with those that would overtake them.
+bool holds_kept_out_tunnel(const ChainRules& chain) {
+  return std::any_of(chain.begin(), chain.end(), [](const CompiledRule* rule) {
+    return !in_hardware(*rule) && find_action<TunnelSet>(*rule) != nullptr;
+  });
+}
+
 // I2, L21: targets.
 void check_targets(Lint& lint, const LintBlock& block) {
   for (const auto& [number, rules] : block.chains) {
@@ -27,7 +34,8 @@ void check_targets(Lint& lint, const LintBlock& block) {
       if (chain == block.chains.end()) {
         lint.find("I2", *rule,
                   "goto " + to_string(parse_chain(target)) + ", which is not there: the packet would drop uncounted");
-      } else if (in_hardware(*rule) && all_in_software(chain->second) && !is_software_group(target)) {
+      } else if (in_hardware(*rule) && all_in_software(chain->second) && !is_software_group(target) &&
+                 !holds_kept_out_tunnel(chain->second)) {
         lint.find("L21", *rule,
                   "goto " + to_string(parse_chain(target)) + ", which has nothing in hardware, from a rule that is");
       }

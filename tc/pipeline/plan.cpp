@@ -147,6 +147,22 @@ void note_missing_gateway(const config::Config& config, const Facts& facts, Rule
   }
 }
 
+void note_kept_out(const Facts& facts, RuleSet& out) {
+  constexpr size_t kNamedMax = 3;
+  std::map<std::string, std::vector<IpAddr>> by_reason;
+  for (const auto& [vtep, way] : facts.ways)
+    if (!way.keep_out.empty()) by_reason[way.keep_out].push_back(vtep);
+  for (const auto& [reason, vteps] : by_reason) {
+    for (size_t i = 0; i < std::min(vteps.size(), kNamedMax); ++i) {
+      out.notes.push_back("VTEP " + vteps[i].to_string() + " " + reason +
+                          "; routes via it, and wider ones around them, stay in software");
+    }
+    if (vteps.size() > kNamedMax) {
+      out.notes.push_back("VTEP: " + std::to_string(vteps.size() - kNamedMax) + " more " + reason);
+    }
+  }
+}
+
 // Entries sorted by prefix (address, then length); an entry's nearest cover is the longest earlier one that contains
 // it, kept on a stack. `same` says that entry and cover mean the same, so that the entry may go.
 template <typename Entry, typename Same, typename IsDefault>
@@ -199,6 +215,7 @@ void make_plan(const config::Config& config, const Facts& facts, Plan& plan, Rul
   for (TenantPlan& tenant : plan.tenants)
     if (!plan.wants(tenant) && led_into.contains(&tenant)) resolve(plan, tenant);
   note_missing_gateway(config, facts, out);
+  note_kept_out(facts, out);
 }
 
 Block::Block(IfIndex device, Vni owner, const Plan& plan, RuleSet& out, bool software_only)

@@ -50,4 +50,15 @@ std::string_view software_reason(const Rule& rule) {
   }
 }
 
+std::string software_reason(const Rule& rule, const KeptOutVteps& kept_out) {
+  const bool routes = rule.id.chain != 0 && parse_chain(rule.id.chain).group == Group::encap;
+  if (!rule.spec.skip_hw || !routes || kept_out.empty()) return std::string(software_reason(rule));
+  for (const Action& action : rule.spec.actions) {
+    const auto* tunnel = std::get_if<TunnelSet>(&action.kind);
+    const auto found = tunnel == nullptr ? kept_out.end() : kept_out.find(tunnel->destination);
+    if (found != kept_out.end()) return found->first.to_string() + " " + found->second;
+  }
+  return "in hardware it would overtake a route whose tunnel does not leave by the NIC";
+}
+
 }  // namespace sepal::tc

@@ -20,12 +20,13 @@ Action redirect(IfIndex device) { return {Mirred{device, false, false}}; }
 Action vlan_pop() { return {VlanAction{VlanAction::Kind::pop, {}, 0, 0}}; }
 Action vlan_push(Vid id) { return {VlanAction{VlanAction::Kind::push, id, kEthVlan, 0}}; }
 
-Action tunnel_set(const IpAddr& source, const IpAddr& destination, Vni key, uint16_t dst_port) {
+Action tunnel_set(const IpAddr& source, const IpAddr& destination, Vni key, uint16_t dst_port, uint8_t ttl) {
   TunnelSet set;
   set.source = source;
   set.destination = destination;
   set.key_id = key.value();
   set.dst_port = dst_port;
+  set.ttl = ttl;
   return {set};
 }
 

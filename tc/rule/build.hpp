@@ -13,8 +13,8 @@ Action goto_chain(uint32_t chain);  // action goto chain N
 Action redirect(IfIndex device);    // action mirred egress redirect dev X
 Action vlan_pop();                  // action vlan pop
 Action vlan_push(Vid id);           // action vlan push id N protocol 802.1Q
-Action tunnel_set(const IpAddr& source, const IpAddr& destination, Vni key,
-                  uint16_t dst_port);                            // tunnel_key set … nocsum
+Action tunnel_set(const IpAddr& source, const IpAddr& destination, Vni key, uint16_t dst_port,
+                  uint8_t ttl = 0);                              // tunnel_key set … nocsum
 Action tunnel_unset();                                           // action tunnel_key unset
 Action csum(uint32_t flags);                                     // action csum …
 Action ct_lookup(Zone zone);                                     // action ct zone Z nat

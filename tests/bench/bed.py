@@ -34,7 +34,8 @@ class Bed:
         Namespace.remove(self.name)
         self.namespace = Namespace.create(self.name)
         commands = ["link set lo up", "link add uplink address 02:00:00:00:f1:01 type dummy",
-                    "link set uplink mtu 1600 up", "address add 192.0.2.1/24 dev uplink"]
+                    "link set uplink mtu 1600 up", "address add 192.0.2.1/24 dev uplink",
+                    "route add 192.0.3.0/24 via 192.0.2.254 dev uplink"]  # hypervisors that routes move to
         commands += self.commands_for(self.devices)
         self.ip(commands)
         return self

@@ -180,7 +180,7 @@ TEST_F(Gathered, the_archive_holds_the_configuration_and_rules_and_nothing_that_
   EXPECT_TRUE(by_name.contains("config/tenants.d/blue.yaml"));
   EXPECT_FALSE(by_name.contains("config/notes.txt"));
   EXPECT_NE(by_name["rules/blue-web.txt"].find("ct zone"), std::string::npos) << by_name["rules/blue-web.txt"];
-  EXPECT_NE(by_name["state.txt"].find("tenant 100"), std::string::npos);
+  EXPECT_NE(by_name["state.txt"].find("way 192.0.2.2"), std::string::npos);
   EXPECT_NE(by_name["doctor.txt"].find("next-hops"), std::string::npos);
   EXPECT_NE(by_name["README.txt"].find("9.9.9"), std::string::npos);
   for (const auto& [name, content] : by_name) EXPECT_FALSE(content.empty()) << name;

@@ -302,6 +302,51 @@ TEST(Group3, an_address_of_the_own_subnet_that_is_not_there_follows_no_wider_rou
   EXPECT_EQ(dataplane.software(kWeb, guest_packet(1, "10.0.1.77"), conntrack).device, kVxlan);
 }
 
+TEST(Group3, a_tunnel_that_does_not_leave_by_the_nic_stays_in_software_with_every_wider_route) {
+  Config config = blue_with_two_ports();
+  const std::pair<const char*, const char*> routes[] = {{"0.0.0.0/0", "192.0.2.10"},   {"10.9.0.0/16", "192.0.2.11"},
+                                                        {"10.9.9.0/24", "192.0.2.12"}, {"10.9.9.9/32", "192.0.2.11"},
+                                                        {"10.8.0.0/16", "192.0.2.11"}, {"2001:db8::/32", "192.0.2.11"}};
+  for (const auto& [to, vtep] : routes)
+    config.tenants[0].routes.push_back({prefix(to), config::ViaVtep{ip(vtep)}, {}, {}});
+  Facts facts = facts_with_all_ports(config);
+  facts.ways[ip("192.0.2.12")].keep_out = "leaves by eth1";
+  const RuleSet rules = compile(config, facts);
+  const auto in_software = [&](const char* to) {
+    const CompiledRule* rule = routed_to(rules, kWeb, blue(Group::encap), to);
+    return rule != nullptr && rule->rule.spec.skip_hw;
+  };
+  const auto last = std::find_if(rules.rules.begin(), rules.rules.end(), [](const CompiledRule& r) {
+    return r.rule.id.device == kWeb && r.rule.id.chain == blue(Group::encap) && r.rule.id.prio == 1000;
+  });
+  ASSERT_NE(last, rules.rules.end());
+  EXPECT_TRUE(last->rule.spec.skip_hw);
+  EXPECT_TRUE(in_software("10.9.9.0/24")) << "it leaves by another device";
+  EXPECT_TRUE(in_software("10.9.0.0/16")) << "in hardware it would overtake the one before";
+  EXPECT_TRUE(in_software("0.0.0.0/0"));
+  EXPECT_FALSE(in_software("10.9.9.9/32")) << "it is longer";
+  EXPECT_FALSE(in_software("10.8.0.0/16")) << "beside it";
+  EXPECT_FALSE(in_software("2001:db8::/32")) << "of the other family";
+  EXPECT_EQ(rules.notes,
+            (std::vector<std::string>{"VTEP 192.0.2.12 leaves by eth1; routes via it, and wider ones around "
+                                      "them, stay in software"}));
+}
+
+TEST(Group3, each_generation_of_a_tunnel_is_another_tunnel_key_to_the_nic) {
+  Config config = blue_with_two_ports();
+  config.tenants[0].routes = {{prefix("10.9.0.0/16"), config::ViaVtep{ip("192.0.2.9")}, {}, {}}};
+  Facts facts = facts_with_all_ports(config);
+  std::set<TunnelSet> keys;
+  for (uint8_t generation = 0; generation < kTunnelGenerations; ++generation) {
+    facts.ways[ip("192.0.2.9")].generation = generation;
+    for (const CompiledRule& rule : compile(config, facts).rules)
+      for (const Action& action : rule.rule.spec.actions)
+        if (const auto* set = std::get_if<TunnelSet>(&action.kind)) keys.insert(*set);
+  }
+  EXPECT_EQ(keys.size(), kTunnelGenerations);
+  for (const TunnelSet& key : keys) EXPECT_TRUE(key.ttl == 0 || (key.ttl > 56 && key.ttl <= 64)) << unsigned{key.ttl};
+}
+
 TEST(Group3, rewrites_macs_and_takes_one_from_the_ttl) {
   Config config = blue_with_two_ports();
   const RuleSet rules = compile(config, facts_with_all_ports(config));

@@ -232,6 +232,15 @@ class Builder {
     }
     if (dice_.chance(30)) facts.host_vlans.insert(Vid(7));
     for (const Tenant& t : config().tenants) {
+      for (const config::Route& route : t.routes) {
+        const auto* via = std::get_if<config::ViaVtep>(&route.via);
+        if (via == nullptr || dice_.chance(50)) continue;
+        TunnelWay& way = facts.ways[via->address];
+        way.generation = static_cast<uint8_t>(dice_.below(kTunnelGenerations));
+        if (dice_.chance(40)) way.keep_out = "leaves by eth1";
+      }
+    }
+    for (const Tenant& t : config().tenants) {
       const uint32_t first = wishes_.zones_beyond_the_nic && dice_.chance(50) ? 300 : 1;
       if (!wishes_.zones_beyond_the_nic && !dice_.chance(30)) continue;
       const Zone zone(static_cast<uint16_t>(first + dice_.below(50)));
