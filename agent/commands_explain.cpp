@@ -59,6 +59,7 @@ void print_way(const Output& out, const Way& way, const Explanation& told) {
                                                     ? "the kernel has no such rule"
                                                     : "the kernel has another rule in this place"));
   }
+  for (const std::string& line : way.groups) out.line("  security groups: " + line);
   out.line("  = " + end_text(way.outcome, told.names));
 }
 
@@ -88,7 +89,8 @@ json way_json(const Way& way, const Explanation& told) {
            {"stops", std::move(stops)},
            {"end", kEnds[static_cast<size_t>(way.outcome.kind)]},
            {"packet", tc::model::to_string(way.outcome.packet)},
-           {"left_hardware", way.outcome.left_hardware}};
+           {"left_hardware", way.outcome.left_hardware},
+           {"security_groups", way.groups}};
   if (way.outcome.kind == Outcome::Kind::sent) out["device"] = told.names.device(way.outcome.device);
   if (way.outcome.reason() != tc::DropReason::none) out["drop"] = tc::to_string(way.outcome.reason());
   return out;

@@ -50,6 +50,7 @@ std::string rule_actions(const ShownRule& rule, const Shown& shown) {
   std::string text = actions_in_words(rule.filter.rule.spec, shown.names);
   if (rule.origin && rule.origin->drop != tc::DropReason::none)
     text += ": " + std::string(tc::to_string(rule.origin->drop));
+  if (rule.denied() > 0) text += "  (" + std::to_string(rule.denied()) + " denied)";
   if (rule.dropped_by_action() > 0) text += "  (" + std::to_string(rule.dropped_by_action()) + " dropped by an action)";
   if (rule.changed) text += "  (differs from the configuration)";
   return text;
@@ -105,6 +106,7 @@ json rule_json(const ShownRule& rule, const Shown& shown) {
            {"bytes", rule.bytes()},
            {"hw_packets", rule.hw_packets()},
            {"dropped_by_action", rule.dropped_by_action()},
+           {"denied", rule.denied()},
            {"in_hw", rule.filter.state.in_hw},
            {"skip_hw", rule.filter.state.skip_hw}};
   if (const auto tenant = shown.names.tenant_name(rule.vni)) out["tenant"] = *tenant;

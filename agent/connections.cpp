@@ -31,9 +31,10 @@ Departed departed(const SavedState& before, const SavedState& after) {
       continue;
     }
     std::vector<IpPrefix> missing;
-    for (const IpPrefix& prefix : old.served) {
-      const auto& served = now->second.served;
-      if (!std::binary_search(served.begin(), served.end(), prefix)) missing.push_back(prefix);
+    for (const auto& [prefix, port] : old.served) {
+      const auto served = now->second.served.find(prefix);
+      // A port that moved is another guest for those it spoke to. (A file of an earlier version names no ports.)
+      if (served == now->second.served.end() || (!port.empty() && served->second != port)) missing.push_back(prefix);
     }
     if (!missing.empty()) gone.addresses.emplace(old.zone, std::move(missing));
   }

@@ -8,6 +8,7 @@
 #include "agent/hardware_view.hpp"
 #include "agent/state.hpp"
 #include "agent/world.hpp"
+#include "policy/network.hpp"
 #include "tc/pipeline/narrow.hpp"
 
 namespace sepal::agent {
@@ -23,7 +24,9 @@ using Chain = std::pair<IfIndex, uint32_t>;
 // question: few packets meet a rule that runs one.
 class NamedPrograms : public SlowPath {
  public:
-  Result<SlowPathPrograms> programs() override { return SlowPathPrograms{{"sepal_neigh", {}}, {"sepal_slice", {}}}; }
+  Result<SlowPathPrograms> programs() override {
+    return SlowPathPrograms{{"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}};
+  }
   Result<void> pin() override { return not_here(); }
   Result<int> program_fd(const tc::Bpf& /*action*/) override { return not_here(); }
   Result<void> put_entries(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
@@ -38,6 +41,9 @@ class NamedPrograms : public SlowPath {
   Result<void> drop_some(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
     return not_here();
   }
+  Result<std::map<Vni, uint64_t>> policies_in_force() override { return not_here(); }
+  Result<void> enforce(const std::vector<policy::TenantPolicy>&) override { return not_here(); }
+  Result<void> drop_policies(const std::vector<policy::TenantPolicy>&) override { return not_here(); }
   Result<bool> unpin() override { return not_here(); }
 
  private:
@@ -107,9 +113,11 @@ std::string why_software(const Placed& placed, bool ran_in_hw) {
 
 class Walker {
  public:
-  Walker(Kernel& kernel, const tc::RuleSet& rules, const Ground& ground, const Question& question, HardwareView view)
+  Walker(Kernel& kernel, const tc::RuleSet& rules, const std::vector<policy::TenantPolicy>& policies,
+         const Ground& ground, const Question& question, HardwareView view)
       : kernel_(kernel, ground.facts.instance),
-        dataplane_(rules, ground.facts.vxlan),
+        judges_(judges_of(policies)),
+        dataplane_(rules, ground.facts.vxlan, &judges_),
         question_(question),
         view_(std::move(view)) {}
 
@@ -149,7 +157,14 @@ class Walker {
     return stop;
   }
 
+  static tc::model::Judges judges_of(const std::vector<policy::TenantPolicy>& policies) {
+    tc::model::Judges judges;
+    for (const policy::TenantPolicy& policy : policies) judges.emplace(policy.vni, policy::Judge(policy.tables));
+    return judges;
+  }
+
   KernelView kernel_;
+  tc::model::Judges judges_;
   tc::model::Dataplane dataplane_;
   const Question& question_;
   HardwareView view_;
@@ -164,6 +179,38 @@ tc::RuleSet compile_around(IfIndex device, const config::Config& config, const t
     return tc::compile(narrowed.config, narrowed.facts);
   }
   return tc::compile(config, facts);
+}
+
+// "egress: allowed by group web, egress: allow tcp 80 to any (blue.yaml:20:9)"
+std::string side_in_words(const policy::Side& side, const char* name, const policy::TenantPolicy& policy,
+                          const Names& names) {
+  auto rule_of = [&](uint32_t rule) {
+    std::string text = policy::rule_text(policy, rule);
+    const policy::NamedRule* named = policy.rule(rule & SEPAL_RULE_ID);
+    if (named == nullptr) return text;
+    const std::string place = names.place(named->where);
+    return place.empty() ? text : text + " (" + place + ")";
+  };
+  std::string text = name + std::string(side.allows() ? ": allowed: " : ": denied: ") + rule_of(side.enforced_rule);
+  if (side.audited()) text += "; were audited groups enforced, denied: " + rule_of(side.rule);
+  return text;
+}
+
+std::vector<std::string> groups_in_words(const Outcome& outcome, const Explanation& told) {
+  std::vector<std::string> lines;
+  for (const tc::model::Judged& judged : outcome.judged) {
+    const auto policy = std::find_if(told.policies.begin(), told.policies.end(),
+                                     [&](const policy::TenantPolicy& p) { return p.vni == judged.vni; });
+    if (policy == told.policies.end()) continue;
+    const std::string tenant = "tenant " + policy->tenant + ", ";
+    const policy::Verdict& verdict = judged.verdict;
+    if (verdict.egress.judged()) lines.push_back(tenant + side_in_words(verdict.egress, "egress", *policy, told.names));
+    if (verdict.ingress.judged())
+      lines.push_back(tenant + side_in_words(verdict.ingress, "ingress", *policy, told.names));
+    if (!verdict.egress.judged() && !verdict.ingress.judged())
+      lines.push_back(tenant + "no end is a port with security groups");
+  }
+  return lines;
 }
 
 }  // namespace
@@ -196,7 +243,7 @@ namespace {
 Result<void> tell_ways(Kernel& kernel, const Ground& ground, const Question& question, const HardwareView& view,
                        Explanation& explanation) {
   explanation.ways.clear();
-  Walker walker(kernel, *explanation.rules, ground, question, view);
+  Walker walker(kernel, *explanation.rules, explanation.policies, ground, question, view);
   auto first = walker.walk("first packet", question.packet);
   if (!first) return Unexpected(first.error());
   const bool goes_on = first->outcome.kind == Outcome::Kind::sent && walker.tracks();
@@ -221,6 +268,7 @@ Result<Explanation> explain(Kernel& kernel, const config::Config& config, const 
   if (!view) return Unexpected(view.error());
   tc::Facts facts = ground.facts;
   explanation.rules = std::make_unique<tc::RuleSet>(compile_around(question.device, config, facts));
+  explanation.policies = policy::compile(config);
   explanation.names = Names(&config, facts.ports, ground.devices);
   if (auto told = tell_ways(kernel, ground, question, *view, explanation); !told) return Unexpected(told.error());
   const auto any_program = [](const Way& way) { return std::any_of(way.stops.begin(), way.stops.end(), runs_program); };
@@ -229,10 +277,12 @@ Result<Explanation> explain(Kernel& kernel, const config::Config& config, const 
     if (auto programs = kernel.slow_path.programs()) {
       facts.answer_neighbour = programs->answer_neighbour;
       facts.choose_slice = programs->choose_slice;
+      facts.judge_policy = programs->judge_policy;
       explanation.rules = std::make_unique<tc::RuleSet>(compile_around(question.device, config, facts));
       if (auto told = tell_ways(kernel, ground, question, *view, explanation); !told) return Unexpected(told.error());
     }
   }
+  for (Way& way : explanation.ways) way.groups = groups_in_words(way.outcome, explanation);
   for (const Way& way : explanation.ways)
     for (const Stop& stop : way.stops)
       if (stop.rule != nullptr && stop.standing != Standing::as_wanted) ++explanation.differences;

@@ -13,6 +13,7 @@
 #include "agent/paths.hpp"
 #include "agent/placement.hpp"
 #include "config/model.hpp"
+#include "policy/tables.hpp"
 #include "tc/model/walk.hpp"
 
 namespace sepal::agent {
@@ -35,6 +36,7 @@ struct Way {
   std::string title;  // "first packet", "established"
   std::vector<Stop> stops;
   tc::model::Outcome outcome;
+  std::vector<std::string> groups;  // what security groups said: "egress of web-0: allowed by group web, …"
 };
 
 // Where a packet comes in, and the packet.
@@ -46,6 +48,7 @@ struct Question {
 struct Explanation {
   std::unique_ptr<tc::RuleSet> rules;  // what `ways` points into
   std::vector<Way> ways;
+  std::vector<policy::TenantPolicy> policies;  // of tenants with security groups
   Names names;
   size_t differences = 0;  // stops where the kernel is not as wanted
 };

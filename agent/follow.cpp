@@ -8,6 +8,7 @@
 #include "agent/changes.hpp"
 #include "agent/names.hpp"
 #include "agent/reconciler.hpp"
+#include "policy/network.hpp"
 #include "tc/pipeline/hardware_order.hpp"
 
 namespace sepal::agent {
@@ -45,6 +46,14 @@ std::set<IfIndex> emptied(const World& world, const tc::RuleSet& made) {
     if (!wanted.contains(rule.id.device) && rule.id.device != world.facts.vxlan && rule.id.device != world.facts.uplink)
       devices.insert(rule.id.device);
   return devices;
+}
+
+std::vector<policy::TenantPolicy> policies_of(const config::Config& config, const Due& due) {
+  std::vector<policy::TenantPolicy> policies;
+  for (const config::Tenant& tenant : config.tenants)
+    if (due.compile.tenants.contains(tenant.vni) && policy::is_judged(tenant))
+      policies.push_back(policy::compile(policy::network_of(tenant)));
+  return policies;
 }
 
 bool went_as_expected(const Outcome& outcome) {
@@ -109,6 +118,9 @@ bool Reconciler::follow_due(const config::Config& config, const Progress& progre
   report = report_on(world, made, left.count - world.observed.size() + made.rules.size());
   report.foreign = foreign;
   remember_ways(world, report);
+  const std::vector<policy::TenantPolicy> policies = policies_of(config, due);
+  // Before the rules that ask them.
+  if (!kernel_.slow_path.enforce(policies)) return false;
   const bool done = report.problems.empty() && write_due(progress, world, due, ledger, made, steps, report);
   if (report.outcome.writes() > 0) {
     const config::Config part = excerpt(config, due);
@@ -123,7 +135,7 @@ bool Reconciler::follow_due(const config::Config& config, const Progress& progre
       !dropped)
     return false;
   release_devices(emptied(world, made), world, report);
-  end_service(config, made, world.facts, report);
+  end_service(config, made, world.facts, policies, report);
   report.software = demotions_.list(config, world);
   for (const tc::Observed& rule : world.observed) left.digest -= digest_of_rule(rule.id, rule.cookie);
   for (const tc::CompiledRule& rule : made.rules) left.digest += digest_of_rule(rule.rule.id, rule.cookie);

@@ -10,9 +10,11 @@
 #include "agent/clsact.hpp"
 #include "agent/connections.hpp"
 #include "agent/names.hpp"
+#include "agent/revocation.hpp"
 #include "agent/words.hpp"
 #include "base/digest.hpp"
 #include "base/limits.hpp"
+#include "policy/network.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -34,11 +36,13 @@ SavedState served_by(const config::Config& config, const tc::RuleSet& rules, con
     if (zone == rules.zones.end()) continue;
     SavedTenant& saved = state.tenants[tenant.vni];
     saved.zone = zone->second;
+    if (const auto then = before.tenants.find(tenant.vni); policy::is_judged(tenant) && then != before.tenants.end())
+      saved.judged = then->second.judged;
     for (const config::Port& port : tenant.ports) {
-      for (const IpAddr& address : port.addresses) saved.served.push_back(IpPrefix::host(address));
-      saved.served.insert(saved.served.end(), port.prefixes.begin(), port.prefixes.end());
+      const std::string seat = port.name + "@" + (port.vf ? "vf" + std::to_string(*port.vf) : port.device);
+      for (const IpAddr& address : port.addresses) saved.served.emplace(IpPrefix::host(address), seat);
+      for (const IpPrefix& prefix : port.prefixes) saved.served.emplace(prefix, seat);
     }
-    std::sort(saved.served.begin(), saved.served.end());
   }
   if (!config.host.public_net) return state;
   for (const IpAddr& gateway : config.host.public_net->gateways) {
@@ -298,10 +302,17 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   input.progress = progress;
   report.problems = world.problems;
   remember_ways(world, report);
+  const std::vector<policy::TenantPolicy> policies = policy::compile(config);
+  bool enforced = world.has_slow_path;
   if (world.has_slow_path) {
     if (auto pinned = kernel_.slow_path.pin(); !pinned) report.problems.push_back(pinned.error().message());
     if (auto put = kernel_.slow_path.put_entries(rules.neighbours, rules.slices); !put)
       report.problems.push_back(put.error().message());
+    // Before the rules that ask them: a tenant is judged from its first rule on.
+    if (auto done = kernel_.slow_path.enforce(policies); !done) {
+      report.problems.push_back(done.error().message());
+      enforced = false;
+    }
   }
 
   auto outcome = execute(kernel_, input);
@@ -325,6 +336,8 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   if (report.outcome.not_removed.empty() && world.has_slow_path) {
     if (auto dropped = kernel_.slow_path.drop_stale(rules.neighbours, rules.slices); !dropped)
       report.problems.push_back(dropped.error().message());
+    if (auto dropped = kernel_.slow_path.drop_policies(policies); !dropped)
+      report.problems.push_back(dropped.error().message());
   }
   const std::set<IfIndex> wanted = devices_of(rules);
   std::set<IfIndex> unwanted;
@@ -337,7 +350,7 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
     if (auto dropped = shared_.drop_unused(kernel_.route); !dropped)
       report.problems.push_back(dropped.error().message());
   }
-  end_service(config, rules, world.facts, report);
+  end_service(config, rules, world.facts, enforced ? policies : std::vector<policy::TenantPolicy>{}, report);
   record(ledger_ ? ledger_->config_digest() : config_digest(config), rules, report);
   return report;
 }
@@ -374,14 +387,15 @@ void Reconciler::release_devices(const std::set<IfIndex>& devices, const World& 
 
 // Connections of tenants and addresses that are no longer served end, and the state file tells who is served now.
 void Reconciler::end_service(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts,
-                             PassReport& report) {
+                             const std::vector<policy::TenantPolicy>& enforced, PassReport& report) {
   SavedState after = served_by(config, rules, facts, saved_);
   auto ended = end_connections(kernel_, departed(with_kernel_zones(saved_, facts), after));
-  if (!ended) {
-    report.problems.push_back(ended.error().message());
+  auto forbidden = ended ? end_forbidden(kernel_, enforced, saved_, after) : ended;
+  if (!forbidden) {
+    report.problems.push_back(forbidden.error().message());
     return;  // the file is kept as it was: the next pass tries again
   }
-  report.connections_ended = *ended;
+  report.connections_ended = *ended + *forbidden;
   if (after == saved_) return;
   saved_ = std::move(after);
   if (auto saved = save_state(paths_.state, saved_); !saved) report.problems.push_back(saved.error().message());

@@ -21,6 +21,7 @@
 #include "agent/shared_actions.hpp"
 #include "agent/world.hpp"
 #include "config/model.hpp"
+#include "policy/tables.hpp"
 
 namespace sepal::agent {
 
@@ -114,7 +115,8 @@ class Reconciler {
   Result<std::map<IfIndex, Error>> attach_devices(const std::set<IfIndex>& devices, const World& world,
                                                   PassReport& report);
   void release_devices(const std::set<IfIndex>& devices, const World& world, PassReport& report);
-  void end_service(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts, PassReport& report);
+  void end_service(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts,
+                   const std::vector<policy::TenantPolicy>& enforced, PassReport& report);
   void remember(const tc::RuleSet& rules, const World& world, const config::Config& config, const PassReport& report);
   void learn(const config::Config& config, const World& world);
   void record(uint64_t config_digest, const tc::RuleSet& rules, const PassReport& report) const;

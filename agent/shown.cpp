@@ -37,13 +37,25 @@ void join(ShownRule& shown, const std::vector<tc::CompiledRule>& wanted) {
   if (found->origin.vni != Vni() || shown.chain.vni == Vni()) shown.vni = found->origin.vni;
 }
 
+bool judges(const tc::ActionKind& kind) {
+  const auto* program = std::get_if<tc::Bpf>(&kind);
+  return program != nullptr && program->name == "sepal_policy";
+}
+
 }  // namespace
+
+uint64_t ShownRule::denied() const {
+  uint64_t denied = 0;
+  for (size_t i = 0; i < filter.state.stats.size() && i < filter.rule.spec.actions.size(); ++i)
+    if (judges(filter.rule.spec.actions[i].kind)) denied += filter.state.stats[i].drops;
+  return denied;
+}
 
 uint64_t ShownRule::dropped_by_action() const {
   uint64_t dropped = 0;
   for (size_t i = 0; i < filter.state.stats.size() && i < filter.rule.spec.actions.size(); ++i) {
-    const auto* gact = std::get_if<tc::Gact>(&filter.rule.spec.actions[i].kind);
-    if (gact == nullptr) dropped += filter.state.stats[i].drops;
+    const tc::ActionKind& kind = filter.rule.spec.actions[i].kind;
+    if (!std::holds_alternative<tc::Gact>(kind) && !judges(kind)) dropped += filter.state.stats[i].drops;
   }
   return dropped;
 }

@@ -29,6 +29,8 @@ struct ShownRule {
   }
   // Packets an action other than the verdict dropped: a policer, a full conntrack slice, a bad fragment.
   [[nodiscard]] uint64_t dropped_by_action() const;
+  // Connections that security groups denied: what the action of their program dropped.
+  [[nodiscard]] uint64_t denied() const;
 };
 
 struct Shown {

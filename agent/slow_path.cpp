@@ -1,9 +1,11 @@
 // The seam's real side: bpf/loader, loaded when first asked for.
 #include "agent/slow_path.hpp"
 
+#include <algorithm>
 #include <optional>
 
 #include "bpf/loader.hpp"
+#include "bpf/policies.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -38,17 +40,19 @@ class LoadedSlowPath : public SlowPath {
   Result<SlowPathPrograms> programs() override {
     if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
     return SlowPathPrograms{{loaded_->neighbour().name, loaded_->neighbour().tag},
-                            {loaded_->slice().name, loaded_->slice().tag}};
+                            {loaded_->slice().name, loaded_->slice().tag},
+                            {policies_->program().name, policies_->program().tag}};
   }
 
   Result<void> pin() override {
     if (auto loaded = load(); !loaded) return loaded;
-    return loaded_->pin();
+    if (auto pinned = policies_->pin(); !pinned) return pinned;
+    return loaded_->pin(policies_->names());
   }
 
   Result<int> program_fd(const tc::Bpf& action) override {
     if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
-    for (const bpf::Program* program : {&loaded_->neighbour(), &loaded_->slice()})
+    for (const bpf::Program* program : {&loaded_->neighbour(), &loaded_->slice(), &policies_->program()})
       if (program->name == action.name && program->tag == action.tag) return program->fd.get();
     return fail(Errc::internal, "no eBPF program " + action.name + " of this tag is loaded");
   }
@@ -83,8 +87,43 @@ class LoadedSlowPath : public SlowPath {
     return loaded_->drop_some(to_entries(slices));
   }
 
+  Result<std::map<Vni, uint64_t>> policies_in_force() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    return policies_->active();
+  }
+
+  Result<void> enforce(const std::vector<policy::TenantPolicy>& policies) override {
+    auto in_force = policies_in_force();
+    if (!in_force) return Unexpected(in_force.error());
+    for (const policy::TenantPolicy& policy : policies) {
+      const auto now = in_force->find(policy.vni);
+      if (now != in_force->end() && now->second == policy.tables.space) continue;
+      const std::string name = "security groups of tenant " + policy.tenant;
+      auto put = policies_->put(policy.tables.space, policy.tables.prefixes, policy.tables.choices);
+      if (!put) return Unexpected(while_doing(put.error(), name));
+      if (auto active = policies_->activate(policy.vni, policy.tables.space); !active)
+        return Unexpected(while_doing(active.error(), name));
+    }
+    return {};
+  }
+
+  Result<void> drop_policies(const std::vector<policy::TenantPolicy>& wanted) override {
+    auto in_force = policies_in_force();
+    if (!in_force) return Unexpected(in_force.error());
+    for (const auto& [vni, space] : *in_force) {
+      const bool is_wanted =
+          std::any_of(wanted.begin(), wanted.end(), [&](const policy::TenantPolicy& p) { return p.vni == vni; });
+      if (is_wanted) continue;
+      if (auto gone = policies_->deactivate(vni); !gone) return gone;
+    }
+    auto dropped = policies_->drop_unused();
+    if (!dropped) return Unexpected(dropped.error());
+    return {};
+  }
+
   Result<bool> unpin() override {
     loaded_.reset();
+    policies_.reset();
     return bpf::remove(place_);
   }
 
@@ -93,12 +132,16 @@ class LoadedSlowPath : public SlowPath {
     if (loaded_) return {};
     auto loaded = bpf::SlowPath::load(place_);
     if (!loaded) return Unexpected(while_doing(loaded.error(), "eBPF programs of the slow path"));
+    auto policies = bpf::Policies::load(place_);
+    if (!policies) return Unexpected(while_doing(policies.error(), "eBPF program of security groups"));
     loaded_.emplace(std::move(*loaded));
+    policies_.emplace(std::move(*policies));
     return {};
   }
 
   bpf::Place place_;
   std::optional<bpf::SlowPath> loaded_;
+  std::optional<bpf::Policies> policies_;  // there when loaded_ is
 };
 
 }  // namespace

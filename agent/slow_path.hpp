@@ -2,11 +2,13 @@
 // must stand before rules that lead to them. A seam, so that tests run without eBPF; the real one is over bpf/loader.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/result.hpp"
+#include "policy/tables.hpp"
 #include "tc/pipeline/facts.hpp"
 #include "tc/pipeline/pipeline.hpp"
 
@@ -15,6 +17,7 @@ namespace sepal::agent {
 struct SlowPathPrograms {
   tc::BpfProgram answer_neighbour;
   tc::BpfProgram choose_slice;
+  tc::BpfProgram judge_policy;
 };
 
 class SlowPath {
@@ -37,6 +40,13 @@ class SlowPath {
                                 const std::vector<tc::SliceEntry>& slices) = 0;
   virtual Result<void> drop_some(const std::vector<tc::NeighbourEntry>& neighbours,
                                  const std::vector<tc::SliceEntry>& slices) = 0;
+  // Which policy judges each tenant.
+  virtual Result<std::map<Vni, uint64_t>> policies_in_force() = 0;
+  // Makes each of these the policy of its tenant: its tables first, then one write, after which no packet is judged by
+  // another. Tenants that are not named keep theirs: rules may still ask.
+  virtual Result<void> enforce(const std::vector<policy::TenantPolicy>& policies) = 0;
+  // Drops what is neither in force nor wanted.
+  virtual Result<void> drop_policies(const std::vector<policy::TenantPolicy>& wanted) = 0;
   // Unpins everything of this instance; true when something was there.
   virtual Result<bool> unpin() = 0;
 };

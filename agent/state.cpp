@@ -1,7 +1,8 @@
 // Lines of words, one fact each, so that no JSON parser is needed for it:
 //   sepal-state 1
 //   tenant VNI ZONE
-//   served VNI PREFIX
+//   served VNI PREFIX [PORT@DEVICE]
+//   judged VNI SPACE
 //   gateway ADDRESS MAC
 //   way VTEP NEXT-HOP IFINDEX OWN-MAC GENERATION
 #include "agent/state.hpp"
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -64,11 +66,24 @@ bool read_line(const std::string& line, SavedState& state) {
     if (zone) state.tenants[Vni(*vni)].zone = Zone(static_cast<uint16_t>(*zone));
     return zone.has_value();
   }
-  const auto prefix = IpPrefix::parse(second);
   const auto tenant = state.tenants.find(Vni(*vni));
+  if (kind == "judged") {
+    if (tenant == state.tenants.end()) return false;
+    const auto [end, error] = std::from_chars(second.data(), second.data() + second.size(), tenant->second.judged, 16);
+    return error == std::errc() && end == second.data() + second.size();
+  }
+  const auto prefix = IpPrefix::parse(second);
   if (kind != "served" || !prefix || tenant == state.tenants.end()) return false;
-  tenant->second.served.push_back(*prefix);
+  std::string port;
+  words >> port;
+  tenant->second.served.emplace(*prefix, std::move(port));
   return true;
+}
+
+std::string hex(uint64_t number) {
+  std::array<char, 17> text{};
+  std::to_chars(text.data(), text.data() + text.size() - 1, number, 16);
+  return text.data();
 }
 
 Result<void> write_all(int fd, std::string_view text, const std::string& path) {
@@ -99,7 +114,9 @@ Result<void> save_state(const std::string& path, const SavedState& state) {
   for (const auto& [vni, tenant] : state.tenants) {
     const std::string number = std::to_string(vni.value());
     text += "tenant " + number + " " + std::to_string(tenant.zone.value()) + "\n";
-    for (const IpPrefix& prefix : tenant.served) text += "served " + number + " " + prefix.to_string() + "\n";
+    for (const auto& [prefix, port] : tenant.served)
+      text += "served " + number + " " + prefix.to_string() + (port.empty() ? "" : " " + port) + "\n";
+    if (tenant.judged != 0) text += "judged " + number + " " + hex(tenant.judged) + "\n";
   }
   for (const auto& [address, mac] : state.gateways)
     text += "gateway " + address.to_string() + " " + mac.to_string() + "\n";

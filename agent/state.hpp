@@ -19,7 +19,8 @@ namespace sepal::agent {
 
 struct SavedTenant {
   Zone zone;
-  std::vector<IpPrefix> served;  // addresses and prefixes of its local ports, sorted
+  std::map<IpPrefix, std::string> served;  // addresses and prefixes of its local ports → the port and where it sits
+  uint64_t judged = 0;                     // the policy its connections were last judged by; 0: none
   bool operator==(const SavedTenant&) const = default;
 };
 

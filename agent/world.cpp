@@ -59,6 +59,7 @@ class Look {
     if (auto programs = kernel_.slow_path.programs()) {
       world_.facts.answer_neighbour = programs->answer_neighbour;
       world_.facts.choose_slice = programs->choose_slice;
+      world_.facts.judge_policy = programs->judge_policy;
     } else {
       // The rules that need them will be refused, all others not.
       world_.has_slow_path = false;

@@ -16,6 +16,14 @@ inline constexpr size_t kYamlDepthMax = 32;
 inline constexpr size_t kFaultsShownMax = 200;
 inline constexpr size_t kNameLengthMax = 63;  // a DNS label; also what fits a journal field comfortably
 
+// Security groups. What they bound is memory of the kernel and time to compile; a packet's verdict costs the same at
+// one rule and at all of these.
+inline constexpr size_t kGroupsPerPortMax = 16;
+inline constexpr size_t kRulesPerTenantMax = 20'000;    // in all its groups
+inline constexpr size_t kRulesInPoliciesMax = 200'000;  // summed over the combinations of groups that ports have
+inline constexpr size_t kGroupAddressesPerTenantMax = 200'000;  // members and networks of rules
+inline constexpr size_t kNamesPerAddressMax = 32;               // SEPAL_SELECTORS_MAX: groups and networks that hold it
+
 // Kernel and wire.
 inline constexpr uint32_t kChainMax = 0x0fffffff;        // TC_ACT_EXT_VAL_MASK: 28 bits
 inline constexpr uint32_t kVniMax = 0xffffff;            // 24 bits, RFC 7348

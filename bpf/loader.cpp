@@ -3,102 +3,23 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <fcntl.h>
 #include <linux/bpf.h>
 #include <neighbour.skel.h>
 #include <slice.skel.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string_view>
 #include <utility>
 
+#include "bpf/objects.hpp"
+
 namespace sepal::bpf {
 namespace {
 
-constexpr size_t kReadBatch = 1024;      // entries per system call
-constexpr size_t kKernelWordsMax = 400;  // of libbpf's and the verifier's words, kept for the error
-
-// libbpf reports through one callback per process, without context: collected while one object is loaded.
-thread_local std::string* libbpf_words = nullptr;
-
-[[gnu::format(printf, 2, 0)]] int collect_words(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level != LIBBPF_WARN || libbpf_words == nullptr) return 0;
-  std::array<char, 4096> text{};
-  const int length = std::vsnprintf(text.data(), text.size(), format, arguments);
-  *libbpf_words += text.data();
-  return length;
-}
-
-class CollectedWords {
- public:
-  CollectedWords() : before_(::libbpf_set_print(collect_words)) { libbpf_words = &words_; }
-  ~CollectedWords() {
-    libbpf_words = nullptr;
-    ::libbpf_set_print(before_);
-  }
-  CollectedWords(const CollectedWords&) = delete;
-  CollectedWords& operator=(const CollectedWords&) = delete;
-
-  // One line. The verdict stands at the end.
-  [[nodiscard]] std::string text() const {
-    std::string line = words_.size() > kKernelWordsMax ? words_.substr(words_.size() - kKernelWordsMax) : words_;
-    while (!line.empty() && line.back() == '\n') line.pop_back();
-    std::replace(line.begin(), line.end(), '\n', ' ');
-    return line;
-  }
-
- private:
-  std::string words_;
-  libbpf_print_fn_t before_;
-};
-
-struct CloseObject {
-  void operator()(bpf_object* object) const { ::bpf_object__close(object); }
-};
-
-Result<UniqueFd> duplicate(int fd) {
-  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!copy.valid()) return fail_errno(errno, "duplicate a descriptor");
-  return copy;
-}
-
-struct ProgramInfo {
-  uint32_t id = 0;
-  std::array<uint8_t, 8> tag{};
-  std::vector<uint32_t> map_ids;
-};
-
-Result<ProgramInfo> program_info(int fd) {
-  std::array<uint32_t, 8> map_ids{};
-  bpf_prog_info info{};
-  info.nr_map_ids = map_ids.size();
-  info.map_ids = reinterpret_cast<uintptr_t>(map_ids.data());
-  uint32_t size = sizeof info;
-  if (::bpf_obj_get_info_by_fd(fd, &info, &size) != 0) return fail_errno(errno, "ask for an eBPF program's tag");
-  ProgramInfo result;
-  result.id = info.id;
-  static_assert(sizeof info.tag == sizeof result.tag);
-  std::memcpy(result.tag.data(), info.tag, sizeof info.tag);
-  result.map_ids.assign(map_ids.begin(), map_ids.begin() + std::min<size_t>(info.nr_map_ids, map_ids.size()));
-  return result;
-}
-
-Result<bpf_map_info> map_info(int fd) {
-  bpf_map_info info{};
-  uint32_t size = sizeof info;
-  if (::bpf_obj_get_info_by_fd(fd, &info, &size) != 0) return fail_errno(errno, "ask for an eBPF map's layout");
-  return info;
-}
-
-// The number of entries may differ: the map in the kernel then keeps its own.
-bool same_layout(const bpf_map_info& info, const bpf_map* map) {
-  return info.type == ::bpf_map__type(map) && info.key_size == ::bpf_map__key_size(map) &&
-         info.value_size == ::bpf_map__value_size(map);
-}
+constexpr size_t kReadBatch = 1024;  // entries per system call
 
 template <typename Entry>
 Result<std::vector<Entry>> read_entries(int fd) {
@@ -275,7 +196,7 @@ bool SlowPath::is_pinned() const {
   return neighbour_.pinned && neighbour_.map.pinned && slice_.pinned && slice_.map.pinned;
 }
 
-Result<void> SlowPath::pin() {
+Result<void> SlowPath::pin(const std::vector<std::string>& others) {
   if (!is_pinned()) {
     if (auto made = pins_.create(); !made) return made;
   }
@@ -295,7 +216,7 @@ Result<void> SlowPath::pin() {
   for (const std::string& name : *names) {
     const bool wanted = name == neighbour_.program.name || name == neighbour_.map.name || name == slice_.program.name ||
                         name == slice_.map.name;
-    if (wanted) continue;
+    if (wanted || std::find(others.begin(), others.end(), name) != others.end()) continue;
     if (auto gone = pins_.unpin(name); !gone) return gone;
   }
   return {};

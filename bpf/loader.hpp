@@ -59,8 +59,8 @@ class SlowPath {
   [[nodiscard]] bool is_pinned() const;
 
   // Makes programs and maps outlive this process; removes what older versions left. Writes nothing that is there
-  // already.
-  Result<void> pin();
+  // already. `others`: names in the directory that are not this object's, and stay.
+  Result<void> pin(const std::vector<std::string>& others = {});
 
   // What separates the maps from what is wanted. Writes nothing.
   [[nodiscard]] Result<Changes<Neighbour>> changes(std::vector<Neighbour> wanted) const;

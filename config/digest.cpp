@@ -39,8 +39,8 @@ void mix(Digest& digest, const Subnet& value) {
 }
 
 void mix(Digest& digest, const Port& value) {
-  const auto& [name, vf, device, mac, addresses, prefixes, where] = value;
-  digest.all(name, vf, device, mac, addresses, prefixes, where);
+  const auto& [name, vf, device, mac, addresses, prefixes, security_groups, where] = value;
+  digest.all(name, vf, device, mac, addresses, prefixes, security_groups, where);
 }
 
 void mix(Digest& digest, const TenantVlan& value) {
@@ -73,9 +73,25 @@ void mix(Digest& digest, const Nat& value) {
   digest.all(from, address, ports, where);
 }
 
+void mix(Digest& digest, const RuleRemote& value) {
+  const auto& [any, networks, groups] = value;
+  digest.all(any, networks, groups);
+}
+
+void mix(Digest& digest, const GroupRule& value) {
+  const auto& [allow, priority, protocol, ports, icmp_type, icmp_code, remote, log, where] = value;
+  digest.all(allow, priority, protocol, ports, icmp_type, icmp_code, remote, log, where);
+}
+
+void mix(Digest& digest, const SecurityGroup& value) {
+  const auto& [name, audit, members, ingress, egress, where] = value;
+  digest.all(name, audit, members, ingress, egress, where);
+}
+
 void mix(Digest& digest, const Tenant& value) {
-  const auto& [name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, peers, where] = value;
-  digest.all(name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, peers, where);
+  const auto& [name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, peers, security_groups, where] =
+      value;
+  digest.all(name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, peers, security_groups, where);
 }
 
 }  // namespace sepal::config

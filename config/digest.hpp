@@ -24,6 +24,9 @@ inline void mix(Digest& /*digest*/, const ViaPublic& /*value*/) {}
 inline void mix(Digest& /*digest*/, const ViaBlackhole& /*value*/) {}
 void mix(Digest& digest, const Route& value);
 void mix(Digest& digest, const Nat& value);
+void mix(Digest& digest, const RuleRemote& value);
+void mix(Digest& digest, const GroupRule& value);
+void mix(Digest& digest, const SecurityGroup& value);
 void mix(Digest& digest, const Tenant& value);
 
 }  // namespace sepal::config

@@ -25,4 +25,7 @@ std::optional<uint32_t> read_hardware_rules(const Fields& fields);
 // One entry of Tenant.routes (route.cpp).
 std::optional<Route> read_route(NodeRef node, Faults& faults);
 
+// Tenant.security_groups (groups.cpp), sorted by name; `node` may be of any kind.
+std::vector<SecurityGroup> read_groups(NodeRef node, Faults& faults);
+
 }  // namespace sepal::config

@@ -22,6 +22,7 @@ struct TenantDoubts {
   bool routes = false;
   bool nat = false;
   bool peers = false;
+  bool groups = false;
 };
 
 struct Doubts {

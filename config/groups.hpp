@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/net_types.hpp"
-#include "config/model.hpp"
+#include "config/location.hpp"
 
 namespace sepal::config {
 

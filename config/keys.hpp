@@ -41,7 +41,7 @@ inline constexpr std::array kTenant = {Key{"apiVersion"},
                                        Key{"routes"},
                                        Key{"nat"},
                                        Key{"peers"},
-                                       Key{"security_groups", "enforce it"},
+                                       Key{"security_groups"},
                                        Key{"dhcp", "answer"},
                                        Key{"services", "publish them"},
                                        Key{"load_balancers", "balance anything"},
@@ -56,7 +56,7 @@ inline constexpr std::array kPort = {Key{"name"},
                                      Key{"mac"},
                                      Key{"addresses"},
                                      Key{"prefixes"},
-                                     Key{"security_groups", "enforce it"},
+                                     Key{"security_groups"},
                                      Key{"dhcp", "answer"},
                                      Key{"virtual_ips", "answer for them"},
                                      Key{"limits", "enforce them"}};
@@ -64,6 +64,12 @@ inline constexpr std::array kTenantVlan = {Key{"id"}, Key{"gateway_mac"}};
 inline constexpr std::array kRoute = {Key{"to"}, Key{"via"}, Key{"vni"}};
 inline constexpr std::array kVia = {Key{"vlan"}, Key{"port"}};
 inline constexpr std::array kNat = {Key{"from"}, Key{"address"}, Key{"ports"}};
+inline constexpr std::array kGroup = {Key{"mode"}, Key{"members"}, Key{"ingress"}, Key{"egress"}};
+inline constexpr std::array kIngressRule = {Key{"from"}, Key{"protocol"}, Key{"ports"},    Key{"type"},
+                                            Key{"code"}, Key{"action"},   Key{"priority"}, Key{"log"}};
+inline constexpr std::array kEgressRule = {Key{"to"},   Key{"protocol"}, Key{"ports"},    Key{"type"},
+                                           Key{"code"}, Key{"action"},   Key{"priority"}, Key{"log"}};
+inline constexpr std::array kRemote = {Key{"group"}};
 
 }  // namespace keys
 
@@ -83,10 +89,14 @@ inline constexpr KeyTable kTenantVlan{"vlan", "Tenant.vlans[]", keys::kTenantVla
 inline constexpr KeyTable kRoute{"route", "Tenant.routes[]", keys::kRoute};
 inline constexpr KeyTable kVia{"via", "Tenant.routes[].via", keys::kVia};
 inline constexpr KeyTable kNat{"nat", "Tenant.nat[]", keys::kNat};
+inline constexpr KeyTable kGroup{"security group", "Tenant.security_groups{}", keys::kGroup};
+inline constexpr KeyTable kIngressRule{"ingress rule", "Tenant.security_groups{}.ingress[]", keys::kIngressRule};
+inline constexpr KeyTable kEgressRule{"egress rule", "Tenant.security_groups{}.egress[]", keys::kEgressRule};
+inline constexpr KeyTable kRemote{"remote", "Tenant.security_groups{}.ingress[].from", keys::kRemote};
 
-inline constexpr std::array<const KeyTable*, 14> kAll = {&kHost,       &kNic,    &kUnderlay,     &kVxlan,  &kPublic,
-                                                         &kLimits,     &kTenant, &kTenantLimits, &kSubnet, &kPort,
-                                                         &kTenantVlan, &kRoute,  &kVia,          &kNat};
+inline constexpr std::array<const KeyTable*, 18> kAll = {
+    &kHost, &kNic,        &kUnderlay, &kVxlan, &kPublic, &kLimits, &kTenant,      &kTenantLimits, &kSubnet,
+    &kPort, &kTenantVlan, &kRoute,    &kVia,   &kNat,    &kGroup,  &kIngressRule, &kEgressRule,   &kRemote};
 
 }  // namespace tables
 }  // namespace sepal::config

@@ -10,17 +10,10 @@
 #include <vector>
 
 #include "base/net_types.hpp"
+#include "config/groups.hpp"
+#include "config/location.hpp"
 
 namespace sepal::config {
-
-// Where a value stands in a file; line and column count from 1; line 0: from nowhere (a default).
-struct Location {
-  uint32_t file = 0;  // index into Config::files
-  uint32_t line = 0;
-  uint32_t column = 0;
-  // Places carry no meaning: two configurations that differ only in layout are equal.
-  bool operator==(const Location&) const { return true; }
-};
 
 struct Nic {
   bool manual_representors = true;  // nic: {representors: manual}: every port names its device
@@ -85,12 +78,13 @@ struct Subnet {
 };
 
 struct Port {
-  std::string name;                // unique within the tenant
-  std::optional<uint16_t> vf;      // representor of this VF …
-  std::string device;              // … or the representor's own name; exactly one of the two is given
-  MacAddr mac;                     // the guest's
-  std::vector<IpAddr> addresses;   // inside the tenant's subnets
-  std::vector<IpPrefix> prefixes;  // routed to this port as well, and allowed as its sources
+  std::string name;                          // unique within the tenant
+  std::optional<uint16_t> vf;                // representor of this VF …
+  std::string device;                        // … or the representor's own name; exactly one of the two is given
+  MacAddr mac;                               // the guest's
+  std::vector<IpAddr> addresses;             // inside the tenant's subnets
+  std::vector<IpPrefix> prefixes;            // routed to this port as well, and allowed as its sources
+  std::vector<std::string> security_groups;  // names; none: the port is open
   Location where;
   bool operator==(const Port&) const = default;
 };
@@ -152,6 +146,7 @@ struct Tenant {
   std::vector<Nat> nat;
   std::optional<uint32_t> hardware_rules;  // limits.hardware_rules; none: the host's
   std::vector<std::string> peers;  // names of tenants this one exchanges routes with; holds only when both say so
+  std::vector<SecurityGroup> security_groups;  // sorted by name
   Location where;
   bool operator==(const Tenant&) const = default;
 };

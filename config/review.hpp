@@ -35,6 +35,7 @@ void validate_networks(Review& review);  // subnets, ports, addresses, prefixes
 void validate_devices(Review& review);   // which port sits on which device
 void validate_routes(Review& review);
 void validate_nat(Review& review);
+void validate_groups(Review& review);
 
 // The whole, when some of it may be unread.
 void validate(Review& review);

@@ -138,6 +138,11 @@ Parsed<IpPrefix> parse_prefix(NodeRef node) {
   return *lenient;
 }
 
+Parsed<IpPrefix> parse_addresses(NodeRef node) {
+  if (node.kind() != NodeKind::scalar || node.text().find('/') != std::string_view::npos) return parse_prefix(node);
+  return parse_address(node).map([](const IpAddr& address) { return IpPrefix::host(address); });
+}
+
 Parsed<PortRange> parse_port_range(NodeRef node) {
   static const std::string kHint = "write a range such as 1024-2047, or one port, from 1 to 65535";
   auto text = text_of(node, "a range of ports", kHint);

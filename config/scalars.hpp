@@ -32,6 +32,7 @@ Parsed<bool> parse_boolean(NodeRef node);                    // true or false, u
 Parsed<MacAddr> parse_mac(NodeRef node);                     // a unicast address, not zero
 Parsed<IpAddr> parse_address(NodeRef node);                  // one that a host can have
 Parsed<IpPrefix> parse_prefix(NodeRef node);                 // host bits must be zero
+Parsed<IpPrefix> parse_addresses(NodeRef node);              // a network, or one address
 Parsed<PortRange> parse_port_range(NodeRef node);            // "1024-2047" or "80"; no port 0
 Parsed<NumberRange> parse_vf_range(NodeRef node);            // "0-7" or "12"
 Parsed<std::string> parse_name(NodeRef node);                // [a-z0-9]([a-z0-9.-]*[a-z0-9])?, at most 63

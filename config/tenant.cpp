@@ -1,4 +1,4 @@
-// kind: Tenant → Tenant, but for its routes (route.cpp).
+// kind: Tenant → Tenant, but for its routes (route.cpp) and its security groups (groups.cpp).
 #include "base/limits.hpp"
 #include "config/documents.hpp"
 #include "config/fields.hpp"
@@ -77,6 +77,10 @@ Port read_port(NodeRef node, Faults& faults) {
     auto prefix = fields.accept("prefixes", item, parse_prefix(item));
     if (prefix) port.prefixes.push_back(*prefix);
   });
+  fields.each("security_groups", [&](NodeRef item) {
+    auto group = fields.accept("security_groups", item, parse_name(item));
+    if (group) port.security_groups.push_back(*group);
+  });
   return port;
 }
 
@@ -119,6 +123,9 @@ void read_lists(const Fields& fields, Tenant& tenant, TenantDoubts& doubts) {
   doubts.vlans = read_list(fields, "vlans", tenant.vlans, [&](NodeRef n) { return read_vlan(n, faults); });
   doubts.routes = read_list(fields, "routes", tenant.routes, [&](NodeRef n) { return read_route(n, faults); });
   doubts.nat = read_list(fields, "nat", tenant.nat, [&](NodeRef n) { return read_nat(n, faults); });
+  const size_t before = faults.progress();
+  if (NodeRef groups = fields.find("security_groups")) tenant.security_groups = read_groups(groups, faults);
+  doubts.groups = faults.progress() != before;
   doubts.peers =
       read_list(fields, "peers", tenant.peers, [&](NodeRef n) { return fields.accept("peers", n, parse_name(n)); });
 }

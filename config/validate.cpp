@@ -16,6 +16,7 @@ void validate(Review& review) {
   validate_devices(review);
   validate_routes(review);
   validate_nat(review);
+  validate_groups(review);
 }
 
 std::vector<Fault> validate(const Config& config) {

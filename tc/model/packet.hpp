@@ -70,6 +70,7 @@ struct Packet {
   std::optional<Tunnel> leaves_in;    // metadata for the tunnel it will go into
   std::optional<Tracking> tracking;
   uint32_t hash = 0;
+  uint32_t mark = 0;
   bool checksum_stale = false;  // the IPv4 header changed and nobody mended its checksum
 
   [[nodiscard]] bool is_ip() const { return eth_type == kEthIpv4 || eth_type == kEthIpv6; }

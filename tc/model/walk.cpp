@@ -65,7 +65,8 @@ struct Dataplane::Run {
   }
 };
 
-Dataplane::Dataplane(const RuleSet& rules, IfIndex vxlan) : rules_(rules), vxlan_(vxlan) {
+Dataplane::Dataplane(const RuleSet& rules, IfIndex vxlan, const Judges* judges)
+    : rules_(rules), vxlan_(vxlan), judges_(judges) {
   for (const CompiledRule& rule : rules.rules) {
     chains_[{rule.rule.id.device, rule.rule.id.chain}].push_back(&rule);  // sorted by prio already
   }
@@ -121,11 +122,30 @@ bool Dataplane::choose_slice(Run& run) const {
   return true;
 }
 
+bool Dataplane::judge(Run& run) const {
+  const Packet& packet = run.packet;
+  const Vni vni(packet.mark & SEPAL_MARK_VNI);
+  const auto judge = judges_ == nullptr ? Judges::const_iterator() : judges_->find(vni);
+  if (judges_ == nullptr || judge == judges_->end()) {
+    run.out.judged.push_back({vni, {}});  // as the program does without tables
+    return false;
+  }
+  policy::Flow flow{packet.src, packet.dst, packet.protocol, 0, (packet.mark & SEPAL_MARK_FROM_PEER) != 0};
+  if (packet.protocol == kProtoTcp || packet.protocol == kProtoUdp) {
+    flow.detail = packet.dst_port;
+  } else if (packet.is_icmp()) {
+    flow.detail = static_cast<uint16_t>(packet.icmp_type << 8U | packet.icmp_code);
+  }
+  run.out.judged.push_back({vni, judge->second.judge(flow)});
+  return run.out.judged.back().verdict.allowed;
+}
+
 void Dataplane::finish_sent(Run& run, const CompiledRule& rule, IfIndex device) const {
   run.out.kind = Outcome::Kind::sent;
   run.out.device = device;
   run.out.by = &rule;
   if (run.packet.checksum_stale) run.fault("left with a stale IPv4 checksum");
+  if (run.packet.mark != 0) run.fault("left with a mark");
   if (device == vxlan_) {
     if (!run.packet.leaves_in) run.fault("sent into the vxlan device without a tunnel key");
     if (run.packet.received_in) run.fault("came from the overlay and went back into it");
@@ -195,10 +215,16 @@ bool Dataplane::act(Run& run, const CompiledRule& rule, size_t first, View view)
         return end(Outcome::Kind::dropped);
       }
     } else if (const auto* bpf = std::get_if<Bpf>(&kind)) {
+      if (bpf->name == "sepal_policy") {
+        if (!judge(run)) return end(Outcome::Kind::dropped);
+        continue;
+      }
       const bool done = bpf->name == "sepal_slice" ? choose_slice(run) : answer_question(run);
       if (!done) {
         if (auto ended = follow(bpf->verdict, false)) return *ended;
       }
+    } else if (const auto* mark = std::get_if<SkbeditMark>(&kind)) {
+      packet.mark = mark->mark;
     } else if (!std::holds_alternative<Police>(kind)) {
       run.fault("an action that is never ours");
     }
@@ -277,8 +303,7 @@ std::string Outcome::to_string() const {
     case Kind::host: text = "passed to the host"; break;
     case Kind::sent: text = "sent on " + std::to_string(device.value()); break;
   }
-  if (by != nullptr && by->origin.drop != DropReason::none)
-    text += " (" + std::string(sepal::tc::to_string(by->origin.drop)) + ")";
+  if (reason() != DropReason::none) text += " (" + std::string(sepal::tc::to_string(reason())) + ")";
   text += "; way:";
   for (const Visit& visit : way)
     text += " " + (visit.chain == 0 ? "start" : sepal::tc::to_string(parse_chain(visit.chain))) + ",";

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "policy/judge.hpp"
 #include "tc/model/conntrack.hpp"
 #include "tc/model/packet.hpp"
 #include "tc/pipeline/pipeline.hpp"
@@ -20,6 +21,13 @@ struct Visit {
   bool in_hardware = false;
 };
 
+// What security groups said on the way.
+struct Judged {
+  Vni vni;
+  policy::Verdict verdict;
+};
+using Judges = std::map<Vni, policy::Judge>;
+
 struct Outcome {
   enum class Kind : uint8_t { dropped, host, sent } kind = Kind::host;
   IfIndex device;                    // sent: where to
@@ -28,8 +36,12 @@ struct Outcome {
   std::vector<Visit> way;            // in the order visited
   bool left_hardware = false;        // hardware(): software had to finish
   std::string fault;                 // what no packet may ever meet: empty when all is well
+  std::vector<Judged> judged;        // in the order asked; a denial is the last
 
-  [[nodiscard]] DropReason reason() const { return by == nullptr ? DropReason::none : by->origin.drop; }
+  [[nodiscard]] DropReason reason() const {
+    if (kind == Kind::dropped && !judged.empty() && !judged.back().verdict.allowed) return DropReason::denied;
+    return by == nullptr ? DropReason::none : by->origin.drop;
+  }
   [[nodiscard]] std::string to_string() const;
 };
 
@@ -39,7 +51,8 @@ bool same_end(const Outcome& a, const Outcome& b);
 // A rule set made ready for walking; refers to it.
 class Dataplane {
  public:
-  Dataplane(const RuleSet& rules, IfIndex vxlan);
+  // `judges`: of the tenants with security groups; may be null where there are none.
+  Dataplane(const RuleSet& rules, IfIndex vxlan, const Judges* judges = nullptr);
 
   Outcome software(IfIndex device, Packet packet, Conntrack& conntrack) const;
   // `offloaded` says which of the connections that a NIC could know it knows by now, `held` which rules it holds.
@@ -56,10 +69,12 @@ class Dataplane {
   bool act(Run& run, const CompiledRule& rule, size_t first, View view) const;
   bool answer_question(Run& run) const;
   bool choose_slice(Run& run) const;
+  [[nodiscard]] bool judge(Run& run) const;
   void finish_sent(Run& run, const CompiledRule& rule, IfIndex device) const;
 
   const RuleSet& rules_;
   IfIndex vxlan_;
+  const Judges* judges_;
   std::map<std::pair<IfIndex, uint32_t>, std::vector<const CompiledRule*>> chains_;
 };
 

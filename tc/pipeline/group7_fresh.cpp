@@ -2,11 +2,15 @@
 // Arrives: packets in state NEW that no connection has been committed for. Matched: multicast drops (nothing here
 // forwards it, and a default route must not carry it out), and so does TCP that does not begin with SYN (else a
 // connection that was deleted would come back by itself); then the destination, longest prefix first: what has no route
-// drops before any state exists. Left on the packet: a committed connection, marked so, with its translation where the
-// route leads to the public side and the source stands in `nat`. A miss drops and is counted.
+// drops before any state exists. In a tenant with security groups a program judges what would begin, before anything is
+// committed; it drops by itself, and its action counts what it denies. Left on the packet: a committed connection,
+// marked so, with its translation where the route leads to the public side and the source stands in `nat`. A miss drops
+// and is counted.
 //
 // Only what differs stands here: the tenant's own subnets are one entry each, whoever of their addresses is where; an
 // absent address within them costs a connection entry and drops in group 3.
+#include "bpf/policy_layout.h"
+#include "policy/network.hpp"
 #include "tc/pipeline/plan.hpp"
 
 namespace sepal::tc {
@@ -18,11 +22,25 @@ constexpr uint16_t kPrioUnpublished = 3;
 constexpr uint16_t kPrioPrefix = 4;  // two for each length: with the source, and without
 constexpr uint16_t kTcpSyn = 0x02;
 
+// skb->mark would leak into the route lookup of the tunnel: the rule that sets it clears it.
+std::vector<Action> judged(const Block& block, const TenantPlan& tenant, bool from_peer,
+                           const std::vector<Action>& then) {
+  if (!policy::is_judged(*tenant.tenant)) return then;
+  const BpfProgram& program = block.facts().judge_policy;
+  std::vector<Action> actions{set_mark(tenant.vni.value() | (from_peer ? SEPAL_MARK_FROM_PEER : 0U)),
+                              bpf(program.name, program.tag, Control::drop), set_mark(0)};
+  actions.insert(actions.end(), then.begin(), then.end());
+  return actions;
+}
+
 }  // namespace
 
 void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
   const uint32_t chain = block.chain(Group::fresh, tenant.vni);
   const uint32_t encap = block.chain(Group::encap, tenant.vni);
+  // In a port's block the chains with local routes only are those of peers: what comes here is another tenant's.
+  const bool from_peer = block.kind() == BlockKind::port && routes == Routes::local_only;
+  const uint32_t committed = kMarkCommitted | (from_peer && policy::is_judged(*tenant.tenant) ? kMarkFromPeer : 0U);
   Tag tag{Group::fresh, tenant.vni, tenant.tenant->where};
   tag.skip_hw = true;
   auto dropped = [&tag](DropReason reason) {
@@ -54,7 +72,8 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
     switch (destination.kind) {
       case DestinationClass::Kind::plain:
         block.add(chain, prio, kEthAll, match,
-                  {ct_commit(tenant.zone, kMarkCommitted, kMarkCommitted), goto_chain(encap)}, tag);
+                  judged(block, tenant, from_peer, {ct_commit(tenant.zone, committed, committed), goto_chain(encap)}),
+                  tag);
         break;
       case DestinationClass::Kind::open:
         for (const config::Nat& nat : tenant.tenant->nat) {
@@ -63,8 +82,9 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
           Tag by_nat = tag;
           by_nat.where = nat.where;
           const Match from = Match(match).ip(Key::src_ip4, nat.from);
-          const std::vector<Action> translate{ct_commit_snat(tenant.zone, nat.address, nat.ports, kMark, kMark),
-                                              goto_chain(encap)};
+          const std::vector<Action> translate =
+              judged(block, tenant, from_peer,
+                     {ct_commit_snat(tenant.zone, nat.address, nat.ports, kMark, kMark), goto_chain(encap)});
           if (!nat.ports) {
             block.add(chain, prio, kEthAll, from, translate, by_nat);
             continue;

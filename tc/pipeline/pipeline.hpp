@@ -75,6 +75,7 @@ enum class DropReason : uint8_t {
   not_answered,   // g6: a question that is not ours to answer
   no_syn,         // g7: TCP that does not begin with SYN
   no_nat,         // g7: to the public side without an entry in `nat`
+  denied,         // g7: security groups do not allow it; the program that says so counts it
   unpublished,    // lane 1 g7: new from outside without a published service
 };
 std::string_view to_string(DropReason reason);

@@ -183,5 +183,7 @@ uint32_t slice_number(const config::Nat& nat);
 
 inline constexpr uint32_t kMarkCommitted = 1;   // ct_mark bit 0
 inline constexpr uint32_t kMarkTranslated = 2;  // ct_mark bit 1
+inline constexpr uint32_t kMarkFromPeer =
+    4;  // ct_mark bit 2: begun by a guest of a peer, whose address means nothing here
 
 }  // namespace sepal::tc

@@ -68,6 +68,7 @@ Action police_packets(uint64_t per_second, uint64_t burst) {
   return {police};
 }
 
+Action set_mark(uint32_t mark) { return {SkbeditMark{mark}}; }
 Action bpf(const std::string& name, const std::array<uint8_t, 8>& tag, Control unspec) {
   return {Bpf{name, tag, {unspec, 0}}};
 }

@@ -26,7 +26,8 @@ Action ct_commit_snat(Zone zone, std::optional<IpAddr> address, std::optional<Po
 Action police_packets(uint64_t per_second,
                       uint64_t burst);  // action police pkts_rate R pkts_burst B conform-exceed drop/pipe
 Action bpf(const std::string& name, const std::array<uint8_t, 8>& tag,
-           Control unspec);  // action bpf …; unspec: TC_ACT_UNSPEC
+           Control unspec);      // action bpf …; unspec: TC_ACT_UNSPEC
+Action set_mark(uint32_t mark);  // action skbedit mark M
 // action pedit ex munge eth dst set D munge eth src set S munge ip ttl add 255 (IPv6: hop limit): a router's rewrite in
 // one action.
 Action rewrite_macs_and_ttl(const MacAddr& source, const MacAddr& destination, Family family);

@@ -29,6 +29,9 @@ class StandInPrograms : public agent::SlowPath {
   Result<void> drop_some(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
     return {};
   }
+  Result<std::map<Vni, uint64_t>> policies_in_force() override { return std::map<Vni, uint64_t>{}; }
+  Result<void> enforce(const std::vector<policy::TenantPolicy>&) override { return {}; }
+  Result<void> drop_policies(const std::vector<policy::TenantPolicy>&) override { return {}; }
   Result<bool> unpin() override { return false; }
 
  private:

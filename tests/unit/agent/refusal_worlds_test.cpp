@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "agent/reconciler.hpp"
+#include "policy/network.hpp"
 #include "tc/pipeline/lint.hpp"
 #include "tests/unit/agent/world_fixture.hpp"
 #include "tests/unit/tc/pipeline/oracle.hpp"
@@ -151,7 +152,10 @@ class RefusalWorlds : public testing::Test {
       return held.contains({id.device, id.chain, id.prio, id.handle});
     };
     tc::model::World world{host.config, difference->world.facts};
-    const tc::model::Dataplane dataplane(rules, world.facts.vxlan);
+    tc::model::Judges judges;
+    for (const policy::TenantPolicy& policy : policy::compile(host.config))
+      judges.emplace(policy.vni, policy::Judge(policy.tables));
+    const tc::model::Dataplane dataplane(rules, world.facts.vxlan, &judges);
     tc::model::Oracle oracle(world);
     tc::model::Traffic traffic(world, seed);
     tc::model::Conntrack conntrack;

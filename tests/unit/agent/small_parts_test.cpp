@@ -59,8 +59,10 @@ TEST_F(FilesTest, a_lock_file_removed_by_its_owner_can_be_taken_anew) {
 
 TEST_F(FilesTest, what_was_saved_is_loaded) {
   SavedState state;
-  state.tenants[Vni(100)] = {Zone(3), {*IpPrefix::parse("10.0.0.1/32"), *IpPrefix::parse("fd00::/64")}};
-  state.tenants[Vni(200)] = {Zone(4), {}};
+  state.tenants[Vni(100)] = {Zone(3),
+                             {{*IpPrefix::parse("10.0.0.1/32"), "web-0@vf3"}, {*IpPrefix::parse("fd00::/64"), ""}},
+                             0xfedcba9876543210};
+  state.tenants[Vni(200)] = {Zone(4), {}, 0};
   state.gateways[*IpAddr::parse("198.51.100.1")] = *MacAddr::parse("02:00:00:00:00:01");
   ASSERT_TRUE(save_state(paths_.state, state));
   EXPECT_EQ(load_state(paths_.state), state);

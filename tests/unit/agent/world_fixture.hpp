@@ -28,17 +28,20 @@ namespace sepal::agent {
 class FakeSlowPath : public SlowPath {
  public:
   bool pinned = false;
-  SlowPathPrograms loaded{{"sepal_neigh", {1}}, {"sepal_slice", {2}}};
+  SlowPathPrograms loaded{{"sepal_neigh", {1}}, {"sepal_slice", {2}}, {"sepal_policy", {3}}};
   std::vector<tc::NeighbourEntry> neighbours;  // sorted
   std::vector<tc::SliceEntry> slices;          // sorted
-  std::vector<std::string> calls;              // "put", "drop", "put some", "drop some"
+  std::map<Vni, uint64_t> in_force;
+  std::vector<std::string> calls;  // "put", "drop", "put some", "drop some"
 
   Result<SlowPathPrograms> programs() override { return loaded; }
   Result<void> pin() override {
     pinned = true;
     return {};
   }
-  Result<int> program_fd(const tc::Bpf& action) override { return action.name == "sepal_neigh" ? 100 : 101; }
+  Result<int> program_fd(const tc::Bpf& action) override {
+    return action.name == "sepal_neigh" ? 100 : action.name == "sepal_slice" ? 101 : 102;
+  }
   Result<void> put_entries(const std::vector<tc::NeighbourEntry>& n, const std::vector<tc::SliceEntry>& s) override {
     calls.emplace_back("put");
     put(n, s);
@@ -59,6 +62,20 @@ class FakeSlowPath : public SlowPath {
     calls.emplace_back("drop some");
     for (const auto& entry : n) std::erase_if(neighbours, [&](const auto& e) { return same_key(e, entry); });
     for (const auto& entry : s) std::erase_if(slices, [&](const auto& e) { return same_key(e, entry); });
+    return {};
+  }
+  Result<std::map<Vni, uint64_t>> policies_in_force() override { return in_force; }
+  Result<void> enforce(const std::vector<policy::TenantPolicy>& policies) override {
+    for (const policy::TenantPolicy& policy : policies)
+      if (std::exchange(in_force[policy.vni], policy.tables.space) != policy.tables.space)
+        calls.push_back("enforce " + std::to_string(policy.vni.value()));
+    return {};
+  }
+  Result<void> drop_policies(const std::vector<policy::TenantPolicy>& wanted) override {
+    std::erase_if(in_force, [&](const auto& entry) {
+      return std::none_of(wanted.begin(), wanted.end(),
+                          [&](const policy::TenantPolicy& policy) { return policy.vni == entry.first; });
+    });
     return {};
   }
   Result<bool> unpin() override { return std::exchange(pinned, false); }

@@ -123,7 +123,7 @@ blue.yaml:7:1: tenant: mtu is given twice (at blue.yaml:6:6); keep one
 [a]: b
 )")},
      R"(
-blue.yaml:6:1: tenant: a key must be text, found a list; keys here are: apiVersion, kind, name, vni, mtu, subnets, ports, vlans, routes, nat, peers, limits
+blue.yaml:6:1: tenant: a key must be text, found a list; keys here are: apiVersion, kind, name, vni, mtu, subnets, ports, vlans, routes, nat, peers, security_groups, limits
 )"},
     {"an_unknown_key_suggests_the_nearest",
      {.blue = more(R"(
@@ -154,23 +154,21 @@ public: {vlan: 30, gateway: 198.51.100.1}
 limits: {new_connections_per_second: 20000}
 )",
       .blue = more(R"(
-security_groups: {}
 dhcp: true
 services: []
 load_balancers: []
 virtual_ips: []
 limits: {connections: 1000}
-ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], security_groups: [web]}]
+ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], dhcp: true}]
 )")},
      R"(
 host.yaml:5:10: limits: new_connections_per_second is not supported yet: this version would not enforce it; remove it
-blue.yaml:6:1: tenant: security_groups is not supported yet: this version would not enforce it; remove it
-blue.yaml:7:1: tenant: dhcp is not supported yet: this version would not answer; remove it
-blue.yaml:8:1: tenant: services is not supported yet: this version would not publish them; remove it
-blue.yaml:9:1: tenant: load_balancers is not supported yet: this version would not balance anything; remove it
-blue.yaml:10:1: tenant: virtual_ips is not supported yet: this version would not answer for them; remove it
-blue.yaml:11:10: limits: connections is not supported yet: this version would not enforce it; remove it
-blue.yaml:12:82: port: security_groups is not supported yet: this version would not enforce it; remove it
+blue.yaml:6:1: tenant: dhcp is not supported yet: this version would not answer; remove it
+blue.yaml:7:1: tenant: services is not supported yet: this version would not publish them; remove it
+blue.yaml:8:1: tenant: load_balancers is not supported yet: this version would not balance anything; remove it
+blue.yaml:9:1: tenant: virtual_ips is not supported yet: this version would not answer for them; remove it
+blue.yaml:10:10: limits: connections is not supported yet: this version would not enforce it; remove it
+blue.yaml:11:82: port: dhcp is not supported yet: this version would not answer; remove it
 )"},
     {"a_budget_of_hardware_rules_is_a_number_of_the_host_or_of_a_tenant",
      {.host = R"(
@@ -550,7 +548,7 @@ blue.yaml:7:5: port: the port has no addresses; add at least one, such as addres
 blue.yaml:8:19: port 'a': vf 0 needs a NIC, but representors are manual; name the representor by device: NAME, or declare nic: {pci: …, vfs: …} in the Host document
 blue.yaml:8:30: port 'a': vf and device are both given; keep vf: the number of the VF, or device: the representor's name
 blue.yaml:8:71: port 'a': the port has no addresses; add at least one, such as addresses: [10.0.0.1]
-blue.yaml:9:5: port: expected a map, found text; keys here are: name, vf, device, mac, addresses, prefixes
+blue.yaml:9:5: port: expected a map, found text; keys here are: name, vf, device, mac, addresses, prefixes, security_groups
 )"},
     {"a_vlan_says_its_gateways_mac",
      {.blue = more(R"(

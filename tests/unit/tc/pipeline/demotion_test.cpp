@@ -61,7 +61,7 @@ void in_every_world_with_demotions(uint64_t draws, const Body& body) {
       World world = compiled.world;
       world.facts.demoted = draw(world, dice);
       const RuleSet rules = compile(world.config, world.facts);
-      body(world, rules, compiled.rules, seed * 1000 + i);
+      body(world, rules, compiled, seed * 1000 + i);
     }
   });
 }
@@ -70,9 +70,9 @@ void in_every_world_with_demotions(uint64_t draws, const Body& body) {
 
 TEST(Demotion, nothing_of_a_demoted_unit_is_in_hardware_and_every_other_rule_is_as_it_was) {
   size_t kept_out = 0;
-  in_every_world_with_demotions(1, [&](const World& world, const RuleSet& rules, const RuleSet& all_in, uint64_t) {
+  in_every_world_with_demotions(1, [&](const World& world, const RuleSet& rules, const Compiled& all_in, uint64_t) {
     std::map<RuleId, const CompiledRule*> before;
-    for (const CompiledRule& rule : all_in.rules) before.emplace(rule.rule.id, &rule);
+    for (const CompiledRule& rule : all_in.rules.rules) before.emplace(rule.rule.id, &rule);
     const bool tenant_out = std::any_of(world.facts.demoted.begin(), world.facts.demoted.end(), [](const auto& entry) {
       return entry.first.vni != Vni() && entry.second == Demotion::whole;
     });
@@ -106,8 +106,9 @@ TEST(Demotion, nothing_of_a_demoted_unit_is_in_hardware_and_every_other_rule_is_
 TEST(Demotion, with_units_out_of_hardware_every_packet_ends_as_in_software_and_as_the_configuration_says) {
   unsigned ended_in_hardware = 0;
   unsigned handed_up = 0;
-  in_every_world_with_demotions(2, [&](const World& world, const RuleSet& rules, const RuleSet&, uint64_t seed) {
-    const Dataplane dataplane(rules, world.facts.vxlan);
+  in_every_world_with_demotions(2, [&](const World& world, const RuleSet& rules, const Compiled& all_in,
+                                       uint64_t seed) {
+    const Dataplane dataplane(rules, world.facts.vxlan, &all_in.judges);
     Oracle oracle(world);
     Traffic traffic(world, seed);
     Conntrack conntrack;
@@ -175,7 +176,7 @@ TEST(Demotion, while_units_go_out_and_come_back_no_packet_is_overtaken) {
             if (i % every != dice.below(static_cast<uint32_t>(every))) continue;
             RuleSet now;
             for (const auto& [place, filter] : kernel.filters()) now.rules.push_back(filter);
-            const Dataplane dataplane(now, world.facts.vxlan);
+            const Dataplane dataplane(now, world.facts.vxlan, &compiled.judges);
             ++watched;
             for (unsigned packet = 0; packet < 6; ++packet) {
               const Arrival& arrival = dice.of<Arrival>(arrivals);

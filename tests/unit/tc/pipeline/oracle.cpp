@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "plain_model.hpp"
+#include "policy/network.hpp"
+
 namespace sepal::tc::model {
 namespace {
 
@@ -174,8 +177,12 @@ Expected Oracle::enter(const Tenant& tenant, Packet packet, From from, IfIndex d
     const bool translates = std::any_of(tenant.nat.begin(), tenant.nat.end(),
                                         [&](const config::Nat& entry) { return entry.address == packet.dst; });
     if (device == world_.facts.uplink && translates) return drop("new to the NAT", {DropReason::unpublished});
+    const bool from_peer = from == From::wire && device != world_.facts.vxlan && device != world_.facts.uplink;
+    const bool allowed = may_begin(tenant, packet, from_peer);
     if (blocked) {
       std::set<DropReason> reasons{*blocked};
+      // What drops only in routing is judged before.
+      if (!allowed) reasons.insert(DropReason::denied);
       // A VLAN's chain of new connections ends for the public side, too.
       if (device == world_.facts.uplink && blocked == DropReason::no_route) reasons.insert(DropReason::unpublished);
       return drop("no way to " + packet.dst.to_string(), std::move(reasons));
@@ -188,6 +195,7 @@ Expected Oracle::enter(const Tenant& tenant, Packet packet, From from, IfIndex d
       if (nat == nullptr) return drop("outside without a nat entry", {DropReason::no_nat});
       const bool has_ports = packet.is_icmp() || packet.protocol == kProtoTcp || packet.protocol == kProtoUdp;
       if (!has_ports && nat->ports) return drop("no ports to take from a slice", {DropReason::no_nat});
+      if (!allowed) return drop("security groups", {DropReason::denied});
       translated = true;
       const Packet& out = outcome_->packet;
       packet.src = nat->address;
@@ -204,11 +212,23 @@ Expected Oracle::enter(const Tenant& tenant, Packet packet, From from, IfIndex d
         }
       }
     }
+    if (!allowed) return drop("security groups", {DropReason::denied});
     flows_[tenant.vni].push_back(flow);
   }
   Expected expected = forward(tenant, packet, from, device, route(tenant, packet.dst), translated);
   if (nat != nullptr) expected.nat = nat;
   return expected;
+}
+
+bool Oracle::may_begin(const Tenant& tenant, const Packet& packet, bool from_peer) const {
+  if (tenant.security_groups.empty()) return true;
+  policy::Flow flow{packet.src, packet.dst, packet.protocol, 0, from_peer};
+  if (packet.protocol == kProtoTcp || packet.protocol == kProtoUdp) {
+    flow.detail = packet.dst_port;
+  } else if (packet.is_icmp()) {
+    flow.detail = static_cast<uint16_t>(packet.icmp_type << 8U | packet.icmp_code);
+  }
+  return policy::model::judge(policy::network_of(tenant), flow).allowed();
 }
 
 Expected Oracle::forward(const Tenant& tenant, Packet packet, From from, IfIndex device, const Leg& leg,

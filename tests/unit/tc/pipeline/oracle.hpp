@@ -65,6 +65,8 @@ class Oracle {
   Expected from_uplink(const Packet& packet);
   Expected from_outside(const Packet& packet);
   Expected enter(const config::Tenant& tenant, Packet packet, From from, IfIndex device);
+  // Security groups, by a plain walk over their rules.
+  [[nodiscard]] bool may_begin(const config::Tenant& tenant, const Packet& packet, bool from_peer) const;
   Expected forward(const config::Tenant& tenant, Packet packet, From from, IfIndex device, const Leg& leg,
                    bool translated);
   // What stands in the way there; nothing: the packet may go.

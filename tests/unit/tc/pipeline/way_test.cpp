@@ -41,7 +41,7 @@ TEST(Way, software_does_with_every_packet_what_the_configuration_says) {
   Seen seen;
   in_every_world([&](const Compiled& compiled, uint64_t seed) {
     const World& world = compiled.world;
-    const Dataplane dataplane(compiled.rules, world.facts.vxlan);
+    const Dataplane dataplane(compiled.rules, world.facts.vxlan, &compiled.judges);
     Oracle oracle(world);
     Traffic traffic(world, seed);
     Conntrack conntrack;
@@ -79,7 +79,7 @@ TEST(Way, software_does_with_every_packet_what_the_configuration_says) {
 TEST(Way, hardware_never_overtakes_software) {
   unsigned ended_in_hardware = 0;
   in_every_world([&](const Compiled& compiled, uint64_t seed) {
-    const Dataplane dataplane(compiled.rules, compiled.world.facts.vxlan);
+    const Dataplane dataplane(compiled.rules, compiled.world.facts.vxlan, &compiled.judges);
     Traffic traffic(compiled.world, seed);
     Conntrack conntrack;
     for (unsigned i = 0; i < kPacketsPerWorld && !testing::Test::HasFailure(); ++i) {
@@ -107,7 +107,7 @@ TEST(Way, tenants_beyond_the_zones_of_a_nic_work_in_software_alone) {
   in_every_world(
       [&](const Compiled& compiled, uint64_t seed) {
         const World& world = compiled.world;
-        const Dataplane dataplane(compiled.rules, world.facts.vxlan);
+        const Dataplane dataplane(compiled.rules, world.facts.vxlan, &compiled.judges);
         Oracle oracle(world);
         Traffic traffic(world, seed);
         Conntrack conntrack;

@@ -17,7 +17,8 @@ using config::Tenant;
 
 class Builder {
  public:
-  Builder(uint64_t seed, const Wishes& wishes) : dice_(seed * 0x9e3779b97f4a7c15ULL + 1), wishes_(wishes) {}
+  Builder(uint64_t seed, const Wishes& wishes)
+      : dice_(seed * 0x9e3779b97f4a7c15ULL + 1), wishes_(wishes), group_dice_(seed * 31) {}
 
   World build() {
     host();
@@ -29,6 +30,8 @@ class Builder {
     for (Tenant& t : world_.config.tenants) routes(t);
     for (Tenant& t : world_.config.tenants) nat(t);
     public_routes();
+    for (Tenant& t : world_.config.tenants)
+      if (group_dice_.chance(40)) groups(t);
     facts();
     return std::move(world_);
   }
@@ -220,6 +223,55 @@ class Builder {
     }
   }
 
+  config::GroupRule rule(const Tenant& t) {
+    static const std::vector<uint8_t> kProtocols = {6, 17, 1, 58};
+    static const std::vector<const char*> kNetworks = {"10.0.0.0/24", "10.0.0.0/29", "10.0.0.4/30",  "0.0.0.0/0",
+                                                       "8.8.0.0/16",  "fd00:1::/64", "fd00:1::/125", "::/0"};
+    Dice& dice = group_dice_;
+    config::GroupRule made;
+    made.allow = dice.chance(75);
+    if (dice.chance(30)) made.priority = static_cast<uint16_t>(dice.between(1, 3));
+    if (dice.chance(60)) made.protocol = dice.of(kProtocols);
+    if ((made.protocol == 6 || made.protocol == 17) && dice.chance(50)) {
+      const auto first = static_cast<uint16_t>(dice.between(1, 40000));
+      made.ports = {{first, static_cast<uint16_t>(first + dice.below(25000))}};
+    }
+    if (dice.chance(50)) {
+      made.remote.any = true;
+    } else if (dice.chance(40)) {
+      made.remote.groups = {dice.of(t.security_groups).name};
+    } else {
+      const IpPrefix network = prefix(dice.of(kNetworks));
+      const bool fits = made.protocol != 1 && made.protocol != 58;
+      if (!fits) made.protocol = network.family() == Family::ipv4 ? 1 : 58;
+      made.remote.networks = {network};
+    }
+    return made;
+  }
+
+  void groups(Tenant& t) {
+    Dice& dice = group_dice_;
+    for (uint32_t i = 0; i <= dice.below(3); ++i)
+      t.security_groups.push_back({"g" + std::to_string(i), dice.chance(20), {}, {}, {}, {}});
+    for (config::SecurityGroup& group : t.security_groups) {
+      if (dice.chance(30)) group.members = {IpPrefix::host(host_in(t))};
+      for (uint32_t i = dice.below(4); i > 0; --i) group.ingress.push_back(rule(t));
+      for (uint32_t i = dice.below(4); i > 0; --i) group.egress.push_back(rule(t));
+    }
+    for (Port& p : t.ports) {
+      if (!dice.chance(60)) continue;
+      p.security_groups = {dice.of(t.security_groups).name};
+      const std::string& second = dice.of(t.security_groups).name;
+      if (second != p.security_groups[0]) p.security_groups.push_back(second);
+    }
+  }
+
+  IpAddr host_in(const Tenant& t) {
+    IpAddr address = group_dice_.of(t.subnets).prefix.address;
+    address.bytes[address.size() - 1] = static_cast<uint8_t>(group_dice_.between(1, 12));
+    return address;
+  }
+
   void facts() {
     world_.facts = facts_with_all_ports(config());
     Facts& facts = world_.facts;
@@ -252,6 +304,7 @@ class Builder {
 
   Dice dice_;
   Wishes wishes_;
+  Dice group_dice_;  // its own, so that worlds are what they are without groups
   World world_;
   uint32_t next_slice_ = 1024;
   uint8_t next_whole_ = 20;
@@ -280,6 +333,7 @@ Facts plain_facts(const Config& config) {
   }
   facts.answer_neighbour = {"sepal_neigh", {1, 2, 3, 4, 5, 6, 7, 8}};
   facts.choose_slice = {"sepal_slice", {8, 7, 6, 5, 4, 3, 2, 1}};
+  facts.judge_policy = {"sepal_policy", {3, 1, 4, 1, 5, 9, 2, 6}};
   facts.instance = 0x1234;
   return facts;
 }

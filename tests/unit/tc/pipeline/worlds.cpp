@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "policy/network.hpp"
+
 namespace sepal::tc::model {
 
 const Compiled& compiled_world(uint64_t seed, bool beyond_nic) {
@@ -14,6 +16,8 @@ const Compiled& compiled_world(uint64_t seed, bool beyond_nic) {
     Compiled made;
     made.world = random_world(seed, beyond_nic ? Wishes{4, true} : Wishes{});
     made.rules = compile(made.world.config, made.world.facts);
+    for (const policy::TenantPolicy& policy : policy::compile(made.world.config))
+      made.judges.emplace(policy.vni, policy::Judge(policy.tables));
     at = known.emplace(std::pair{beyond_nic, seed}, std::move(made)).first;
   }
   return at->second;

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "tc/pipeline/pipeline.hpp"
+#include "tc/model/walk.hpp"
 #include "world.hpp"
 
 namespace sepal::tc::model {
@@ -17,6 +17,7 @@ inline constexpr uint64_t kWorldsBeyondNic = 80;
 struct Compiled {
   World world;
   RuleSet rules;
+  Judges judges;  // of tenants with security groups
 };
 
 // `seed` from 1 on. With `beyond_nic` some tenants have zones that no NIC restores.

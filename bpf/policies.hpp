@@ -1,0 +1,72 @@
+// The program that judges new connections by security groups, and its maps: one pair for each tenant's policy, made as
+// large as its content, and the one entry that says which pair is in force.
+//
+// In bpffs, per instance, beside what loader.hpp names: sepal_policy, sepal_spaces, sepal_prefixes, sepal_choices,
+// sepal_counts. The pairs are in no file: the maps of maps hold them.
+//
+// A change is three steps: put() makes the new pair, which no packet sees; activate() writes the entry, and from then
+// on all ports of the tenant are judged by the new policy; drop_unused() lets go what no entry names.
+#pragma once
+
+#include <map>
+#include <vector>
+
+#include "bpf/loader.hpp"
+#include "bpf/policy_entries.hpp"
+
+namespace sepal::bpf {
+
+ObjectCode built_in_policy_code();
+
+struct PolicyCount {
+  Vni vni;
+  uint32_t rule = 0;  // id
+  uint64_t allowed = 0;
+  uint64_t denied = 0;
+  uint64_t audited = 0;
+  auto operator<=>(const PolicyCount&) const = default;
+};
+
+class Policies {
+ public:
+  // As SlowPath::load: loads the program, adopts what is pinned, pins nothing.
+  static Result<Policies> load(const Place& place, const ObjectCode& code = built_in_policy_code());
+
+  [[nodiscard]] const Program& program() const { return program_; }
+  // Names this object has in bpffs.
+  [[nodiscard]] std::vector<std::string> names() const;
+  Result<void> pin();
+
+  // Which policy judges each tenant.
+  [[nodiscard]] Result<std::map<Vni, uint64_t>> active() const;
+  // Each space's tables are written once: when this returns true, they were there, whole, already.
+  Result<bool> put(uint64_t space, const std::vector<PrefixEntry>& prefixes, const std::vector<ChoiceEntry>& choices);
+  // One write, for all ports at once. Returns when no packet is judged by the former policy any more.
+  Result<void> activate(Vni vni, uint64_t space);
+  // No policy: a rule that still runs the program denies.
+  Result<void> deactivate(Vni vni);
+  // Tables that no tenant's entry names; returns how many spaces went.
+  Result<size_t> drop_unused();
+
+  // Summed over the CPUs, sorted. A rule's counters outlive the policy they were counted under.
+  [[nodiscard]] Result<std::vector<PolicyCount>> counts() const;
+
+ private:
+  enum Which : size_t { kSpaces, kPrefixes, kChoices, kCounts, kMaps };
+  struct Map {
+    UniqueFd fd;
+    std::string name;
+    bool pinned = false;
+  };
+  explicit Policies(Pins pins) : pins_(std::move(pins)) {}
+
+  [[nodiscard]] int fd(Which which) const { return maps_[which].fd.get(); }
+  [[nodiscard]] Result<bool> holds(Which which, uint64_t space) const;
+
+  Pins pins_;
+  Program program_;
+  bool pinned_ = false;
+  std::array<Map, kMaps> maps_;
+};
+
+}  // namespace sepal::bpf

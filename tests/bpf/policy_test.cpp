@@ -1,0 +1,281 @@
+// Connections through the real program: what security groups say in the kernel is what the same code says here; and the
+// life of its maps: made, put into force in one step, adopted, dropped.
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+
+#include <cstring>
+
+#include "bpf/policies.hpp"
+#include "policy/judge.hpp"
+#include "random_network.hpp"
+#include "tests/bpf/bed.hpp"
+
+namespace sepal::test {
+namespace {
+
+using bpf::Policies;
+using policy::Flow;
+using policy::Network;
+using policy::TenantPolicy;
+
+constexpr int kShot = 2;  // TC_ACT_SHOT
+
+int run_marked(int program, const Bytes& frame, uint32_t mark) {
+  __sk_buff in{};
+  in.mark = mark;
+  bpf_test_run_opts options{};
+  options.sz = sizeof options;
+  options.data_in = frame.data();
+  options.data_size_in = static_cast<uint32_t>(frame.size());
+  options.ctx_in = &in;
+  options.ctx_size_in = sizeof in;
+  options.repeat = 1;
+  const int failed = ::bpf_prog_test_run_opts(program, &options);
+  EXPECT_EQ(failed, 0) << std::strerror(-failed);
+  return static_cast<int>(options.retval);
+}
+
+Bytes transport(const Flow& flow) {
+  if (flow.protocol == 6 || flow.protocol == 17) {
+    return big_endian(40000) + big_endian(flow.detail) + Bytes(16, 0);
+  }
+  return big_endian(flow.detail) + Bytes(18, 0);
+}
+
+Bytes frame_of(const Flow& flow) {
+  if (flow.source.is_v4()) {
+    Ip4 packet;
+    packet.protocol = flow.protocol;
+    packet.source = flow.source;
+    packet.destination = flow.destination;
+    packet.payload = transport(flow);
+    return ethernet(0x0800, packet.bytes());
+  }
+  Ip6 packet;
+  packet.next_header = flow.protocol;
+  packet.source = flow.source;
+  packet.destination = flow.destination;
+  packet.payload = transport(flow);
+  return ethernet(0x86dd, packet.bytes());
+}
+
+uint32_t mark_of(Vni vni, const Flow& flow) { return vni.value() | (flow.from_peer ? SEPAL_MARK_FROM_PEER : 0U); }
+
+config::GroupRule allow_tcp(uint16_t first, uint16_t last) {
+  config::GroupRule rule;
+  rule.protocol = 6;
+  rule.ports = {{first, last}};
+  rule.remote.any = true;
+  return rule;
+}
+
+Network one_port(std::vector<config::GroupRule> ingress) {
+  config::SecurityGroup web;
+  web.name = "web";
+  web.ingress = std::move(ingress);
+  return {Vni(100),
+          "blue",
+          {web},
+          {{"web-0", {IpPrefix::host(ip("10.0.0.1")), IpPrefix::host(ip("fd00::1"))}, {"web"}}},
+          {}};
+}
+
+Flow to_web(uint16_t port) { return {ip("10.9.9.9"), ip("10.0.0.1"), 6, port, false}; }
+
+class PolicyProgram : public BedTest {
+ protected:
+  void SetUp() override {
+    BedTest::SetUp();
+    if (IsSkipped()) return;
+    bpffs_.emplace();
+    policies_.emplace(load());
+  }
+  Policies load() {
+    auto loaded = Policies::load(bpffs_->place());
+    if (!loaded) throw std::runtime_error(loaded.error().message());
+    return std::move(*loaded);
+  }
+  // put, activate.
+  void enforce(const TenantPolicy& policy) {
+    auto put = policies_->put(policy.tables.space, policy.tables.prefixes, policy.tables.choices);
+    ASSERT_TRUE(put) << put.error().message();
+    auto active = policies_->activate(policy.vni, policy.tables.space);
+    ASSERT_TRUE(active) << active.error().message();
+  }
+  int verdict(const Flow& flow, Vni vni = Vni(100)) {
+    return run_marked(policies_->program().fd.get(), frame_of(flow), mark_of(vni, flow));
+  }
+
+  std::optional<Bpffs> bpffs_;
+  std::optional<Policies> policies_;
+};
+
+TEST_F(PolicyProgram, says_of_random_connections_what_the_same_code_says_outside_the_kernel) {
+  constexpr uint64_t kNetworks = 60;
+  constexpr unsigned kFlows = 100;
+  unsigned allowed = 0;
+  unsigned denied = 0;
+  for (uint64_t seed = 1; seed <= kNetworks && !HasFailure(); ++seed) {
+    policy::model::Chance chance(seed);
+    const Network network = policy::model::random_network(chance);
+    const TenantPolicy policy = policy::compile(network);
+    enforce(policy);
+    const policy::Judge judge(policy.tables);
+    for (unsigned i = 0; i < kFlows && !HasFailure(); ++i) {
+      const Flow flow = policy::model::random_flow(chance, network);
+      const bool expected = judge.judge(flow).allowed;
+      EXPECT_EQ(verdict(flow, policy.vni), expected ? kPipe : kShot)
+          << "seed " << seed << ": " << policy::model::to_string(flow) << "\n"
+          << policy::model::to_string(network);
+      ++(expected ? allowed : denied);
+    }
+  }
+  EXPECT_GT(allowed, 500U);
+  EXPECT_GT(denied, 500U);
+}
+
+TEST_F(PolicyProgram, a_tenant_without_tables_is_denied) {
+  EXPECT_EQ(verdict(to_web(80)), kShot);
+  enforce(policy::compile(one_port({allow_tcp(80, 80)})));
+  EXPECT_EQ(verdict(to_web(80)), kPipe);
+  EXPECT_EQ(verdict(to_web(80), Vni(101)), kShot) << "another tenant";
+  ASSERT_TRUE(policies_->deactivate(Vni(100)));
+  EXPECT_EQ(verdict(to_web(80)), kShot);
+}
+
+TEST_F(PolicyProgram, a_change_is_seen_only_when_it_is_put_into_force) {
+  enforce(policy::compile(one_port({allow_tcp(80, 80)})));
+  const TenantPolicy next = policy::compile(one_port({allow_tcp(443, 443)}));
+  ASSERT_TRUE(policies_->put(next.tables.space, next.tables.prefixes, next.tables.choices));
+  EXPECT_EQ(verdict(to_web(80)), kPipe);
+  EXPECT_EQ(verdict(to_web(443)), kShot);
+  ASSERT_TRUE(policies_->activate(next.vni, next.tables.space));
+  EXPECT_EQ(verdict(to_web(80)), kShot);
+  EXPECT_EQ(verdict(to_web(443)), kPipe);
+  EXPECT_EQ(policies_->drop_unused(), 1U) << "the former policy's tables";
+  EXPECT_EQ(policies_->drop_unused(), 0U);
+  EXPECT_EQ(verdict(to_web(443)), kPipe);
+}
+
+TEST_F(PolicyProgram, the_same_policy_again_writes_nothing) {
+  const TenantPolicy policy = policy::compile(one_port({allow_tcp(80, 80)}));
+  enforce(policy);
+  const auto again = policies_->put(policy.tables.space, policy.tables.prefixes, policy.tables.choices);
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(*again) << "was there, whole";
+  const auto active = policies_->active();
+  ASSERT_TRUE(active);
+  EXPECT_EQ(*active, (std::map<Vni, uint64_t>{{Vni(100), policy.tables.space}}));
+}
+
+TEST_F(PolicyProgram, a_restart_adopts_the_program_and_the_policies_in_force) {
+  enforce(policy::compile(one_port({allow_tcp(80, 80)})));
+  ASSERT_TRUE(policies_->pin());
+  const uint32_t id = policies_->program().id;
+  policies_.reset();
+  policies_.emplace(load());
+  EXPECT_EQ(policies_->program().id, id);
+  EXPECT_EQ(verdict(to_web(80)), kPipe);
+  EXPECT_EQ(verdict(to_web(81)), kShot);
+  EXPECT_EQ(policies_->active()->size(), 1U);
+}
+
+TEST_F(PolicyProgram, a_map_whose_pin_is_gone_is_found_through_the_program_that_rules_run) {
+  enforce(policy::compile(one_port({allow_tcp(80, 80)})));
+  ASSERT_TRUE(policies_->pin());
+  const std::string spaces = bpffs_->path() + "/sepal/lab/sepal_spaces";
+  ASSERT_EQ(::unlink(spaces.c_str()), 0);
+  policies_.reset();
+  policies_.emplace(load());
+  EXPECT_EQ(verdict(to_web(80)), kPipe);
+  ASSERT_TRUE(policies_->pin());
+  EXPECT_EQ(::access(spaces.c_str(), F_OK), 0);
+}
+
+TEST_F(PolicyProgram, verdicts_are_counted_by_rule) {
+  const TenantPolicy policy = policy::compile(one_port({allow_tcp(80, 80)}));
+  enforce(policy);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(verdict(to_web(80)), kPipe);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(verdict(to_web(81)), kShot);
+  const auto counts = policies_->counts();
+  ASSERT_TRUE(counts);
+  using bpf::PolicyCount;
+  EXPECT_EQ(*counts, (std::vector<PolicyCount>{{Vni(100), SEPAL_RULE_DEFAULT_INGRESS, 0, 2, 0},
+                                               {Vni(100), policy.rules[0].id, 3, 0, 0}}));
+}
+
+TEST_F(PolicyProgram, an_audited_group_passes_and_counts_what_it_would_drop) {
+  Network network = one_port({allow_tcp(80, 80)});
+  network.groups[0].audit = true;
+  enforce(policy::compile(network));
+  EXPECT_EQ(verdict(to_web(81)), kPipe);
+  const auto counts = policies_->counts();
+  ASSERT_TRUE(counts);
+  EXPECT_EQ(*counts, (std::vector<bpf::PolicyCount>{{Vni(100), SEPAL_RULE_DEFAULT_INGRESS, 0, 0, 1}}));
+}
+
+TEST_F(PolicyProgram, options_and_extension_headers_are_stepped_over) {
+  enforce(policy::compile(one_port({allow_tcp(80, 80)})));
+  Ip4 with_options;
+  with_options.protocol = 6;
+  with_options.source = ip("10.9.9.9");
+  with_options.destination = ip("10.0.0.1");
+  with_options.options = Bytes(8, 1);
+  with_options.payload = transport(to_web(80));
+  const int program = policies_->program().fd.get();
+  EXPECT_EQ(run_marked(program, ethernet(0x0800, with_options.bytes()), 100), kPipe);
+  with_options.payload = transport(to_web(81));
+  EXPECT_EQ(run_marked(program, ethernet(0x0800, with_options.bytes()), 100), kShot);
+
+  Ip6 six;
+  six.source = ip("fd00::9");
+  six.destination = ip("fd00::1");
+  six.next_header = 0;  // hop-by-hop, 8 bytes, then destination options, 16 bytes, then TCP
+  const Bytes extensions = from_hex("3c00010400000000") + from_hex("0601010c") + Bytes(12, 0);
+  six.payload = extensions + transport(to_web(80));
+  EXPECT_EQ(run_marked(program, ethernet(0x86dd, six.bytes()), 100), kPipe);
+  six.payload = extensions + transport(to_web(81));
+  EXPECT_EQ(run_marked(program, ethernet(0x86dd, six.bytes()), 100), kShot);
+}
+
+TEST_F(PolicyProgram, what_cannot_be_read_is_denied) {
+  enforce(policy::compile(one_port({allow_tcp(1, 65535)})));
+  const int program = policies_->program().fd.get();
+  Ip4 cut;
+  cut.protocol = 6;
+  cut.source = ip("10.9.9.9");
+  cut.destination = ip("10.0.0.1");
+  cut.payload = Bytes(2, 0);
+  EXPECT_EQ(run_marked(program, ethernet(0x0800, cut.bytes()), 100), kShot);
+  cut.payload = transport(to_web(80));
+  cut.fragment = 185;
+  EXPECT_EQ(run_marked(program, ethernet(0x0800, cut.bytes()), 100), kShot);
+}
+
+TEST_F(PolicyProgram, a_hundred_thousand_addresses_and_ten_thousand_rules_fit) {
+  Network network = one_port({});
+  config::SecurityGroup& web = network.groups[0];
+  for (uint32_t i = 0; i < 100'000; ++i)
+    web.members.push_back(
+        IpPrefix::host(IpAddr::v4(172, static_cast<uint8_t>(16 + (i >> 16U)), static_cast<uint8_t>(i >> 8U & 0xffU),
+                                  static_cast<uint8_t>(i & 0xffU))));
+  for (uint16_t i = 0; i < 10'000; ++i) {
+    config::GroupRule rule = allow_tcp(static_cast<uint16_t>(1000 + i), static_cast<uint16_t>(1000 + i));
+    rule.remote = {};
+    rule.remote.networks = {
+        IpPrefix::host(IpAddr::v4(20, 0, static_cast<uint8_t>(i >> 8U), static_cast<uint8_t>(i & 0xffU)))};
+    web.ingress.push_back(rule);
+  }
+  config::GroupRule members = allow_tcp(80, 80);
+  members.remote = {};
+  members.remote.groups = {"web"};
+  web.ingress.push_back(members);
+  enforce(policy::compile(network));
+  EXPECT_EQ(verdict({ip("172.17.0.9"), ip("10.0.0.1"), 6, 80, false}), kPipe);
+  EXPECT_EQ(verdict({ip("172.17.0.9"), ip("10.0.0.1"), 6, 81, false}), kShot);
+  EXPECT_EQ(verdict({ip("20.0.39.15"), ip("10.0.0.1"), 6, 10999, false}), kPipe);
+  EXPECT_EQ(verdict({ip("20.0.39.15"), ip("10.0.0.1"), 6, 10998, false}), kShot);
+}
+
+}  // namespace
+}  // namespace sepal::test
