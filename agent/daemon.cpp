@@ -221,8 +221,8 @@ void Daemon::log_pass(const PassReport& report, Cause cause) {
       log::info("changed", change);
   }
   if (report.connections_ended > 0)
-    log::info("connections-ended",
-              count_text(report.connections_ended, "connection") + " of tenants or addresses that left");
+    log::info("connections-ended", count_text(report.connections_ended, "connection") +
+                                       " whose tenant or address left, or that security groups forbid now");
   for (const auto& [id, error] : report.outcome.not_removed) log::error("not-removed", error.message());
   if (report.problems != last_.problems)
     for (const std::string& problem : report.problems) log::error("problem", problem);

@@ -39,7 +39,8 @@ std::vector<std::string> to_lines(const PassReport& report, const Reconciler::Tr
   for (const std::string& made : report.made) lines.push_back("made " + made);
   for (const std::string& change : report.changes) lines.push_back(change);
   if (report.connections_ended > 0)
-    lines.push_back(count_text(report.connections_ended, "connection") + " of tenants or addresses that left ended");
+    lines.push_back(count_text(report.connections_ended, "connection") +
+                    " ended: its tenant or address left, or security groups forbid it now");
   for (const std::string& note : report.notes) lines.push_back(note);
   for (const tc::PortKey& port : report.waiting)
     lines.push_back("waiting: " + port_text(port) + ": its device is not there");

@@ -95,6 +95,7 @@ class LoadedSlowPath : public SlowPath {
   Result<void> enforce(const std::vector<policy::TenantPolicy>& policies) override {
     auto in_force = policies_in_force();
     if (!in_force) return Unexpected(in_force.error());
+    bool changed = false;
     for (const policy::TenantPolicy& policy : policies) {
       const auto now = in_force->find(policy.vni);
       if (now != in_force->end() && now->second == policy.tables.space) continue;
@@ -103,7 +104,10 @@ class LoadedSlowPath : public SlowPath {
       if (!put) return Unexpected(while_doing(put.error(), name));
       if (auto active = policies_->activate(policy.vni, policy.tables.space); !active)
         return Unexpected(while_doing(active.error(), name));
+      changed = true;
     }
+    // What was in force until now is nobody's. Where it cannot be dropped it takes memory until the next change.
+    if (changed) (void)policies_->drop_unused();
     return {};
   }
 

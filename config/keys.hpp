@@ -66,9 +66,9 @@ inline constexpr std::array kVia = {Key{"vlan"}, Key{"port"}};
 inline constexpr std::array kNat = {Key{"from"}, Key{"address"}, Key{"ports"}};
 inline constexpr std::array kGroup = {Key{"mode"}, Key{"members"}, Key{"ingress"}, Key{"egress"}};
 inline constexpr std::array kIngressRule = {Key{"from"}, Key{"protocol"}, Key{"ports"},    Key{"type"},
-                                            Key{"code"}, Key{"action"},   Key{"priority"}, Key{"log"}};
+                                            Key{"code"}, Key{"action"},   Key{"priority"}, Key{"log", "write it"}};
 inline constexpr std::array kEgressRule = {Key{"to"},   Key{"protocol"}, Key{"ports"},    Key{"type"},
-                                           Key{"code"}, Key{"action"},   Key{"priority"}, Key{"log"}};
+                                           Key{"code"}, Key{"action"},   Key{"priority"}, Key{"log", "write it"}};
 inline constexpr std::array kRemote = {Key{"group"}};
 
 }  // namespace keys
