@@ -41,9 +41,11 @@ class NamedPrograms : public SlowPath {
   Result<void> drop_some(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
     return not_here();
   }
-  Result<std::map<Vni, uint64_t>> policies_in_force() override { return not_here(); }
-  Result<void> enforce(const std::vector<policy::TenantPolicy>&) override { return not_here(); }
-  Result<void> drop_policies(const std::vector<policy::TenantPolicy>&) override { return not_here(); }
+  Enforced enforce(const std::vector<policy::TenantPolicy>&, const Progress&, std::vector<std::string>&) override {
+    return {};
+  }
+  Result<void> drop_policies(const std::set<Vni>&) override { return not_here(); }
+  Result<std::vector<policy::RuleCount>> policy_counts() override { return not_here(); }
   Result<bool> unpin() override { return not_here(); }
 
  private:

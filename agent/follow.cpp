@@ -119,9 +119,18 @@ bool Reconciler::follow_due(const config::Config& config, const Progress& progre
   report.foreign = foreign;
   remember_ways(world, report);
   const std::vector<policy::TenantPolicy> policies = policies_of(config, due);
-  // Before the rules that ask them.
-  if (!kernel_.slow_path.enforce(policies)) return false;
-  const bool done = report.problems.empty() && write_due(progress, world, due, ledger, made, steps, report);
+  const std::set<Vni> still_judged = policy::judged_tenants(config);
+  const bool groups_left = std::any_of(saved_.tenants.begin(), saved_.tenants.end(), [&](const auto& tenant) {
+    return tenant.second.judged != 0 && !still_judged.contains(tenant.first);
+  });
+  begin_policing(policies, due.compile.tenants, report);
+  const Enforced enforced = kernel_.slow_path.enforce(policies, progress, report.problems);
+  if (enforced.stopped) {
+    report.outcome.stopped = true;
+    return true;
+  }
+  const bool done = enforced.judged.size() == policies.size() && report.problems.empty() &&
+                    write_due(progress, world, due, ledger, made, steps, report);
   if (report.outcome.writes() > 0) {
     const config::Config part = excerpt(config, due);
     const Names names(&part, ports_of(part, world.facts), world.devices);
@@ -134,8 +143,9 @@ bool Reconciler::follow_due(const config::Config& config, const Progress& progre
   if (auto dropped = kernel_.slow_path.drop_some(ledger.stale_neighbours(due, made), ledger.stale_slices(due, made));
       !dropped)
     return false;
+  if (groups_left && !kernel_.slow_path.drop_policies(still_judged)) return false;
   release_devices(emptied(world, made), world, report);
-  end_service(config, made, world.facts, policies, report);
+  if (!end_service(config, made, world.facts, policies, report)) return false;
   report.software = demotions_.list(config, world);
   for (const tc::Observed& rule : world.observed) left.digest -= digest_of_rule(rule.id, rule.cookie);
   for (const tc::CompiledRule& rule : made.rules) left.digest += digest_of_rule(rule.rule.id, rule.cookie);

@@ -21,8 +21,4 @@ struct Kernel {
   }
 };
 
-// Called between bounded pieces of a long pass: keeps the watchdog and clients served. False: stop at the next safe
-// point (every rule is in place or not at all; the next pass completes the work).
-using Progress = std::function<bool()>;
-
 }  // namespace sepal::agent

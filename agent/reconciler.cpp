@@ -8,9 +8,7 @@
 
 #include "agent/changes.hpp"
 #include "agent/clsact.hpp"
-#include "agent/connections.hpp"
 #include "agent/names.hpp"
-#include "agent/revocation.hpp"
 #include "agent/words.hpp"
 #include "base/digest.hpp"
 #include "base/limits.hpp"
@@ -25,39 +23,6 @@ constexpr std::chrono::seconds kBackOffMax{60};
 constexpr unsigned kRoundsMax = 3;
 // How often it goes on because something moved in or out of hardware: in takes two, out one for each cause met.
 constexpr unsigned kMovesMax = 32;
-
-SavedState served_by(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts,
-                     SavedState before) {
-  SavedState state;
-  state.gateways = std::move(before.gateways);
-  state.ways = std::move(before.ways);
-  for (const config::Tenant& tenant : config.tenants) {
-    const auto zone = rules.zones.find(tenant.vni);
-    if (zone == rules.zones.end()) continue;
-    SavedTenant& saved = state.tenants[tenant.vni];
-    saved.zone = zone->second;
-    if (const auto then = before.tenants.find(tenant.vni); policy::is_judged(tenant) && then != before.tenants.end())
-      saved.judged = then->second.judged;
-    for (const config::Port& port : tenant.ports) {
-      const std::string seat = port.name + "@" + (port.vf ? "vf" + std::to_string(*port.vf) : port.device);
-      for (const IpAddr& address : port.addresses) saved.served.emplace(IpPrefix::host(address), seat);
-      for (const IpPrefix& prefix : port.prefixes) saved.served.emplace(prefix, seat);
-    }
-  }
-  if (!config.host.public_net) return state;
-  for (const IpAddr& gateway : config.host.public_net->gateways) {
-    const auto& mac = gateway.is_v4() ? facts.public_gateway4 : facts.public_gateway6;
-    if (mac) state.gateways[gateway] = *mac;
-  }
-  return state;
-}
-
-// Tenants whose rules still stand in the kernel but not in the state file (it was lost): their zones are told by facts.
-SavedState with_kernel_zones(SavedState state, const tc::Facts& facts) {
-  for (const auto& [vni, zone] : facts.zones)
-    if (vni.value() <= limits::kVniMax) state.tenants[vni].zone = zone;
-  return state;
-}
 
 std::string made_vxlan_text(const netlink::VxlanFinding& found, const std::string& name) {
   const std::string text = "vxlan device " + name;
@@ -222,7 +187,7 @@ Result<PassReport> Reconciler::pass(const config::Config& config, const Progress
 
 Result<World> Reconciler::prepare_world(const config::Config& config, std::vector<std::string>& made) {
   using netlink::VxlanState;
-  saved_ = load_state(paths_.state);
+  load_saved();
   LookInput input{&config, paths_.instance, &saved_, true};
   input.distrusted = &distrusted_;
   devices_.begin_list();
@@ -262,27 +227,11 @@ std::optional<PassReport> Reconciler::believe_last_pass(const config::Config& co
     return std::nullopt;
   const tc::RuleSet outline = tc::compile_parts(config, world.facts, {});
   if (last->input != input_digest(config_digest(config), world.facts, outline.zones)) return std::nullopt;
-  if (!(served_by(config, outline, world.facts, saved_) == saved_) || !kernel_.slow_path.pin()) return std::nullopt;
+  if (!serves(config, outline, world.facts) || !kernel_.slow_path.pin()) return std::nullopt;
   left_ = now;
   PassReport report = report_on(world, outline, now.count);
   report.software = demotions_.list(config, world);
   return report;
-}
-
-// Before any rule is written: were it after, a crash in between would leave rules that stand for a way nobody
-// remembers.
-void Reconciler::remember_ways(const World& world, PassReport& report) {
-  report.changes = describe_changes(saved_.ways, world.ways);
-  if (saved_.ways != world.saved_ways) {
-    SavedState state = saved_;
-    state.ways = world.saved_ways;
-    if (auto saved = save_state(paths_.state, state); !saved) {
-      report.problems.push_back(saved.error().message());
-      return;
-    }
-    saved_ = std::move(state);
-  }
-  distrusted_.clear();
 }
 
 Result<PassReport> Reconciler::change(const config::Config& config, const Progress& progress, World world) {
@@ -302,16 +251,20 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   input.progress = progress;
   report.problems = world.problems;
   remember_ways(world, report);
-  const std::vector<policy::TenantPolicy> policies = policy::compile(config);
-  bool enforced = world.has_slow_path;
+  std::vector<policy::TenantPolicy> policies = policy::compile(config);
+  std::set<Vni> tenants;
+  for (const config::Tenant& tenant : config.tenants) tenants.insert(tenant.vni);
+  begin_policing(policies, tenants, report);
+  Enforced enforced;
   if (world.has_slow_path) {
     if (auto pinned = kernel_.slow_path.pin(); !pinned) report.problems.push_back(pinned.error().message());
     if (auto put = kernel_.slow_path.put_entries(rules.neighbours, rules.slices); !put)
       report.problems.push_back(put.error().message());
     // Before the rules that ask them: a tenant is judged from its first rule on.
-    if (auto done = kernel_.slow_path.enforce(policies); !done) {
-      report.problems.push_back(done.error().message());
-      enforced = false;
+    enforced = kernel_.slow_path.enforce(policies, progress, report.problems);
+    if (enforced.stopped) {
+      report.outcome.stopped = true;
+      return report;
     }
   }
 
@@ -333,12 +286,7 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   report.moves = demotions_.take_moves();
   report.software = demotions_.list(config, world);
 
-  if (report.outcome.not_removed.empty() && world.has_slow_path) {
-    if (auto dropped = kernel_.slow_path.drop_stale(rules.neighbours, rules.slices); !dropped)
-      report.problems.push_back(dropped.error().message());
-    if (auto dropped = kernel_.slow_path.drop_policies(policies); !dropped)
-      report.problems.push_back(dropped.error().message());
-  }
+  if (world.has_slow_path && !drop_unwanted(config, rules, report)) forget();
   const std::set<IfIndex> wanted = devices_of(rules);
   std::set<IfIndex> unwanted;
   std::set_difference(world.clsact.begin(), world.clsact.end(), wanted.begin(), wanted.end(),
@@ -350,9 +298,24 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
     if (auto dropped = shared_.drop_unused(kernel_.route); !dropped)
       report.problems.push_back(dropped.error().message());
   }
-  end_service(config, rules, world.facts, enforced ? policies : std::vector<policy::TenantPolicy>{}, report);
+  std::erase_if(policies, [&](const policy::TenantPolicy& policy) { return !enforced.judged.contains(policy.vni); });
+  if (!end_service(config, rules, world.facts, policies, report)) forget();
   record(ledger_ ? ledger_->config_digest() : config_digest(config), rules, report);
   return report;
+}
+
+// What the slow path holds for rules that are gone. Not while some are not: they may still lead to it.
+bool Reconciler::drop_unwanted(const config::Config& config, const tc::RuleSet& rules, PassReport& report) {
+  const size_t problems = report.problems.size();
+  if (report.outcome.not_removed.empty()) {
+    if (auto dropped = kernel_.slow_path.drop_stale(rules.neighbours, rules.slices); !dropped)
+      report.problems.push_back(dropped.error().message());
+  }
+  std::set<Vni> judged = policy::judged_tenants(config);
+  judged.merge(half_written(report.outcome));
+  if (auto dropped = kernel_.slow_path.drop_policies(judged); !dropped)
+    report.problems.push_back(dropped.error().message());
+  return report.problems.size() == problems;
 }
 
 // Returns the devices that got none, and why: no rule can stand there.
@@ -383,22 +346,6 @@ void Reconciler::release_devices(const std::set<IfIndex>& devices, const World& 
         !detached && detached.error().sys_errno != ENODEV)
       report.problems.push_back(while_doing(detached.error(), "clsact on " + world.device_name(device)).message());
   }
-}
-
-// Connections of tenants and addresses that are no longer served end, and the state file tells who is served now.
-void Reconciler::end_service(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts,
-                             const std::vector<policy::TenantPolicy>& enforced, PassReport& report) {
-  SavedState after = served_by(config, rules, facts, saved_);
-  auto ended = end_connections(kernel_, departed(with_kernel_zones(saved_, facts), after));
-  auto forbidden = ended ? end_forbidden(kernel_, enforced, saved_, after) : ended;
-  if (!forbidden) {
-    report.problems.push_back(forbidden.error().message());
-    return;  // the file is kept as it was: the next pass tries again
-  }
-  report.connections_ended = *ended + *forbidden;
-  if (after == saved_) return;
-  saved_ = std::move(after);
-  if (auto saved = save_state(paths_.state, saved_); !saved) report.problems.push_back(saved.error().message());
 }
 
 // Keeps what is refused now with its back-off, forgets what is not wanted or accepted, and digests what should stand.

@@ -109,20 +109,29 @@ class Reconciler {
   Result<PassReport> pass(const config::Config& config, const Progress& progress, bool may_be_quiet,
                           PassReport total = {});
   Result<PassReport> change(const config::Config& config, const Progress& progress, World world);
-  void remember_ways(const World& world, PassReport& report);
   Result<World> prepare_world(const config::Config& config, std::vector<std::string>& made);
   std::optional<PassReport> believe_last_pass(const config::Config& config, const World& world, const Left& now);
   Result<std::map<IfIndex, Error>> attach_devices(const std::set<IfIndex>& devices, const World& world,
                                                   PassReport& report);
+  bool drop_unwanted(const config::Config& config, const tc::RuleSet& rules, PassReport& report);
   void release_devices(const std::set<IfIndex>& devices, const World& world, PassReport& report);
-  void end_service(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts,
-                   const std::vector<policy::TenantPolicy>& enforced, PassReport& report);
   void remember(const tc::RuleSet& rules, const World& world, const config::Config& config, const PassReport& report);
   void learn(const config::Config& config, const World& world);
   void record(uint64_t config_digest, const tc::RuleSet& rules, const PassReport& report) const;
   void forget();
   static Left left_by(const World& world, const std::vector<tc::Observed>& observed);
   [[nodiscard]] const Refusal* remembered(const tc::CompiledRule& rule) const;
+
+  // service.cpp
+  [[nodiscard]] bool serves(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts) const;
+  bool save(SavedState state, PassReport& report);
+  void remember_ways(const World& world, PassReport& report);
+  void load_saved();
+  void begin_policing(const std::vector<policy::TenantPolicy>& policies, const std::set<Vni>& tenants,
+                      PassReport& report);
+  bool end_service(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts,
+                   const std::vector<policy::TenantPolicy>& policies, PassReport& report);
+  static std::set<Vni> half_written(const Outcome& outcome);
 
   // follow.cpp
   Followed follow_from_memory(const config::Config& config, const Progress& progress);
@@ -143,6 +152,7 @@ class Reconciler {
   std::optional<Ledger> ledger_;  // only beside left_: what that digest is of
   bool unlearnable_ = false;      // what is left cannot be told apart into parts
   SavedState saved_;              // as the file has it; read anew by every look
+  std::set<Vni> unjudged_;        // tenants of which the file could not be told that nobody knows who judged them
   size_t foreign_ = 0;            // filters of others that the last look saw
   bool fresh_ = true;             // no pass yet
   std::set<IpAddr> distrusted_;   // VTEPs whose way changed while rules were written

@@ -22,6 +22,7 @@ A DIR holds the configuration; without one it is /etc/sepal. All commands work w
   verify DIR        every rule as the kernel tells it in full, against the configuration
   apply DIR         make the kernel what the configuration says
   show              the rules in the kernel: --tenant NAME|VNI, --group 0..7, --foreign, --config DIR
+  drops             what was dropped, by tenant, port and reason, and what security groups decided: --tenant NAME|VNI
   offload           what is in hardware, what should be and is not, and why; shares of the traffic: --tenant NAME|VNI
   explain PORT PROTOCOL SOURCE[:PORT] DESTINATION[:PORT]
                     the way of such a packet, rule by rule, in hardware or not and why; PORT is TENANT/PORT, a device,
@@ -55,11 +56,14 @@ struct Entry {
   size_t more_words = 0;
 };
 constexpr Entry kCommands[] = {
-    {"validate", command_validate, 1}, {"lint", command_lint, 1},          {"plan", command_plan, 1},
-    {"verify", command_verify, 1},     {"explain", command_explain, 0, 4}, {"apply", command_apply, 1},
-    {"show", command_show, 0},         {"offload", command_offload, 0},    {"connections", command_connections, 0},
-    {"status", command_status, 0},     {"reload", command_reload, 0},      {"remove", command_remove, 0},
-    {"nic", command_nic, 2},           {"doctor", command_doctor, 1},
+    {"validate", command_validate, 1},  {"lint", command_lint, 1},
+    {"plan", command_plan, 1},          {"verify", command_verify, 1},
+    {"explain", command_explain, 0, 4}, {"apply", command_apply, 1},
+    {"show", command_show, 0},          {"drops", command_drops, 0},
+    {"offload", command_offload, 0},    {"connections", command_connections, 0},
+    {"status", command_status, 0},      {"reload", command_reload, 0},
+    {"remove", command_remove, 0},      {"nic", command_nic, 2},
+    {"doctor", command_doctor, 1},
 };
 
 int usage_error(std::string_view what) {

@@ -37,12 +37,12 @@ void join(ShownRule& shown, const std::vector<tc::CompiledRule>& wanted) {
   if (found->origin.vni != Vni() || shown.chain.vni == Vni()) shown.vni = found->origin.vni;
 }
 
+}  // namespace
+
 bool judges(const tc::ActionKind& kind) {
   const auto* program = std::get_if<tc::Bpf>(&kind);
   return program != nullptr && program->name == "sepal_policy";
 }
-
-}  // namespace
 
 uint64_t ShownRule::denied() const {
   uint64_t denied = 0;

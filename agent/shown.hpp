@@ -33,6 +33,9 @@ struct ShownRule {
   [[nodiscard]] uint64_t denied() const;
 };
 
+// Whether it is the program of security groups.
+bool judges(const tc::ActionKind& kind);
+
 struct Shown {
   Names names;
   std::vector<ShownRule> rules;      // ours, by device, chain, priority, handle

@@ -87,42 +87,59 @@ class LoadedSlowPath : public SlowPath {
     return loaded_->drop_some(to_entries(slices));
   }
 
-  Result<std::map<Vni, uint64_t>> policies_in_force() override {
-    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
-    return policies_->active();
-  }
-
-  Result<void> enforce(const std::vector<policy::TenantPolicy>& policies) override {
-    auto in_force = policies_in_force();
-    if (!in_force) return Unexpected(in_force.error());
+  Enforced enforce(const std::vector<policy::TenantPolicy>& policies, const Progress& progress,
+                   std::vector<std::string>& problems) override {
+    Enforced done;
+    if (policies.empty()) return done;
+    if (auto loaded = load(); !loaded) {
+      problems.push_back(loaded.error().message());
+      return done;
+    }
+    auto in_force = policies_->active();
+    if (!in_force) {
+      problems.push_back(in_force.error().message());
+      return done;
+    }
     bool changed = false;
     for (const policy::TenantPolicy& policy : policies) {
+      if (progress && !progress()) {
+        done.stopped = true;
+        break;
+      }
       const auto now = in_force->find(policy.vni);
-      if (now != in_force->end() && now->second == policy.tables.space) continue;
-      const std::string name = "security groups of tenant " + policy.tenant;
-      auto put = policies_->put(policy.tables.space, policy.tables.prefixes, policy.tables.choices);
-      if (!put) return Unexpected(while_doing(put.error(), name));
-      if (auto active = policies_->activate(policy.vni, policy.tables.space); !active)
-        return Unexpected(while_doing(active.error(), name));
-      changed = true;
+      if (now == in_force->end() || now->second != policy.tables.space) {
+        if (auto put = put_in_force(policy); !put) {
+          problems.push_back(while_doing(put.error(), "security groups of tenant " + policy.tenant).message());
+          continue;
+        }
+        changed = true;
+      }
+      done.judged.insert(policy.vni);
     }
-    // What was in force until now is nobody's. Where it cannot be dropped it takes memory until the next change.
-    if (changed) (void)policies_->drop_unused();
-    return {};
+    if (changed) {
+      bpf::Policies::wait_for_packets();
+      // What was in force until now is nobody's. Where it cannot be dropped it takes memory until the next change.
+      (void)policies_->drop_unused();
+    }
+    return done;
   }
 
-  Result<void> drop_policies(const std::vector<policy::TenantPolicy>& wanted) override {
-    auto in_force = policies_in_force();
+  Result<void> drop_policies(const std::set<Vni>& judged) override {
+    if (auto loaded = load(); !loaded) return loaded;
+    auto in_force = policies_->active();
     if (!in_force) return Unexpected(in_force.error());
     for (const auto& [vni, space] : *in_force) {
-      const bool is_wanted =
-          std::any_of(wanted.begin(), wanted.end(), [&](const policy::TenantPolicy& p) { return p.vni == vni; });
-      if (is_wanted) continue;
+      if (judged.contains(vni)) continue;
       if (auto gone = policies_->deactivate(vni); !gone) return gone;
     }
     auto dropped = policies_->drop_unused();
     if (!dropped) return Unexpected(dropped.error());
     return {};
+  }
+
+  Result<std::vector<policy::RuleCount>> policy_counts() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    return policies_->counts();
   }
 
   Result<bool> unpin() override {
@@ -132,6 +149,12 @@ class LoadedSlowPath : public SlowPath {
   }
 
  private:
+  Result<void> put_in_force(const policy::TenantPolicy& policy) {
+    auto put = policies_->put(policy.tables.space, policy.tables.prefixes, policy.tables.choices);
+    if (!put) return Unexpected(put.error());
+    return policies_->activate(policy.vni, policy.tables.space);
+  }
+
   Result<void> load() {
     if (loaded_) return {};
     auto loaded = bpf::SlowPath::load(place_);

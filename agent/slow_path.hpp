@@ -2,11 +2,12 @@
 // must stand before rules that lead to them. A seam, so that tests run without eBPF; the real one is over bpf/loader.
 #pragma once
 
-#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "agent/progress.hpp"
 #include "base/result.hpp"
 #include "policy/tables.hpp"
 #include "tc/pipeline/facts.hpp"
@@ -18,6 +19,11 @@ struct SlowPathPrograms {
   tc::BpfProgram answer_neighbour;
   tc::BpfProgram choose_slice;
   tc::BpfProgram judge_policy;
+};
+
+struct Enforced {
+  std::set<Vni> judged;  // tenants that are judged as wanted
+  bool stopped = false;  // `progress` asked for it
 };
 
 class SlowPath {
@@ -40,13 +46,17 @@ class SlowPath {
                                 const std::vector<tc::SliceEntry>& slices) = 0;
   virtual Result<void> drop_some(const std::vector<tc::NeighbourEntry>& neighbours,
                                  const std::vector<tc::SliceEntry>& slices) = 0;
-  // Which policy judges each tenant.
-  virtual Result<std::map<Vni, uint64_t>> policies_in_force() = 0;
-  // Makes each of these the policy of its tenant: its tables first, then one write, after which no packet is judged by
-  // another. Tenants that are not named keep theirs: rules may still ask.
-  virtual Result<void> enforce(const std::vector<policy::TenantPolicy>& policies) = 0;
-  // Drops what is neither in force nor wanted.
-  virtual Result<void> drop_policies(const std::vector<policy::TenantPolicy>& wanted) = 0;
+  // Makes each of these the policy of its tenant: its tables first, then one write for all of the tenant's ports. One
+  // that fails is a line in `problems` and stops no other. On return no packet of a tenant that is judged as wanted is
+  // judged by another policy. Tenants that are not named keep theirs: rules may still ask. `progress` is called between
+  // tenants.
+  virtual Enforced enforce(const std::vector<policy::TenantPolicy>& policies, const Progress& progress,
+                           std::vector<std::string>& problems) = 0;
+  // No policy for tenants that are not `judged`; drops tables that are not in force.
+  virtual Result<void> drop_policies(const std::set<Vni>& judged) = 0;
+  // What rules of security groups decided, summed over the CPUs and sorted. Counts outlive the policy they were made
+  // under.
+  virtual Result<std::vector<policy::RuleCount>> policy_counts() = 0;
   // Unpins everything of this instance; true when something was there.
   virtual Result<bool> unpin() = 0;
 };

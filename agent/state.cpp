@@ -1,7 +1,7 @@
 // Lines of words, one fact each, so that no JSON parser is needed for it:
-//   sepal-state 1
+//   sepal-state 2
 //   tenant VNI ZONE
-//   served VNI PREFIX [PORT@DEVICE]
+//   served VNI PREFIX [vfNUMBER|DEVICE]
 //   judged VNI SPACE
 //   gateway ADDRESS MAC
 //   way VTEP NEXT-HOP IFINDEX OWN-MAC GENERATION
@@ -23,7 +23,8 @@
 namespace sepal::agent {
 namespace {
 
-constexpr std::string_view kHeader = "sepal-state 1";
+constexpr std::string_view kHeader = "sepal-state 2";
+constexpr std::string_view kHeader1 = "sepal-state 1";  // where a port sits was PORT@SEAT
 
 std::optional<uint32_t> read_number(const std::string& text, uint32_t max) {
   uint32_t number = 0;
@@ -45,7 +46,7 @@ bool read_way(const std::string& vtep, const std::string& hop, std::istringstrea
   return true;
 }
 
-bool read_line(const std::string& line, SavedState& state) {
+bool read_line(const std::string& line, bool of_version_1, SavedState& state) {
   std::istringstream words(line);
   std::string kind;
   std::string first;
@@ -76,6 +77,7 @@ bool read_line(const std::string& line, SavedState& state) {
   if (kind != "served" || !prefix || tenant == state.tenants.end()) return false;
   std::string port;
   words >> port;
+  if (of_version_1) port.erase(0, port.find('@') + 1);
   tenant->second.served.emplace(*prefix, std::move(port));
   return true;
 }
@@ -101,10 +103,11 @@ Result<void> write_all(int fd, std::string_view text, const std::string& path) {
 SavedState load_state(const std::string& path) {
   std::ifstream file(path);
   std::string line;
-  if (!file || !std::getline(file, line) || line != kHeader) return {};
+  if (!file || !std::getline(file, line) || (line != kHeader && line != kHeader1)) return {};
+  const bool of_version_1 = line == kHeader1;
   SavedState state;
   while (std::getline(file, line))
-    if (!read_line(line, state)) return {};
+    if (!read_line(line, of_version_1, state)) return {};
   return state;
 }
 

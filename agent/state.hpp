@@ -19,7 +19,7 @@ namespace sepal::agent {
 
 struct SavedTenant {
   Zone zone;
-  std::map<IpPrefix, std::string> served;  // addresses and prefixes of its local ports → the port and where it sits
+  std::map<IpPrefix, std::string> served;  // addresses and prefixes of its local ports → where the port sits
   uint64_t judged = 0;                     // the policy its connections were last judged by; 0: none
   bool operator==(const SavedTenant&) const = default;
 };

@@ -19,8 +19,9 @@ inline constexpr size_t kNameLengthMax = 63;  // a DNS label; also what fits a j
 // Security groups. What they bound is memory of the kernel and time to compile; a packet's verdict costs the same at
 // one rule and at all of these.
 inline constexpr size_t kGroupsPerPortMax = 16;
-inline constexpr size_t kRulesPerTenantMax = 20'000;    // in all its groups
-inline constexpr size_t kRulesInPoliciesMax = 200'000;  // summed over the combinations of groups that ports have
+inline constexpr size_t kRulesPerTenantMax = 20'000;  // in all its groups
+// Networks and groups that rules name as remotes, summed over the combinations of groups that ports have.
+inline constexpr size_t kRemotesInPoliciesMax = 500'000;
 inline constexpr size_t kGroupAddressesPerTenantMax = 200'000;  // members and networks of rules
 inline constexpr size_t kNamesPerAddressMax = 32;               // SEPAL_SELECTORS_MAX: groups and networks that hold it
 

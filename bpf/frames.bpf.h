@@ -23,6 +23,7 @@
 
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_IPV6 0x86dd
+#define IP_OFFSET_MASK 0x1fff /* of ip4.fragment */
 #define IP_PROTOCOL_ICMP 1
 #define IP_PROTOCOL_TCP 6
 #define IP_PROTOCOL_UDP 17
@@ -32,6 +33,19 @@ struct eth {
   __u8 to[6];
   __u8 from[6];
   __be16 type;
+};
+
+struct ip4 {
+  __u8 version_length;
+  __u8 service;
+  __be16 total_length;
+  __be16 id;
+  __be16 fragment;
+  __u8 ttl;
+  __u8 protocol;
+  __be16 checksum;
+  __u8 source[4];
+  __u8 destination[4];
 };
 
 struct ip6_address {
@@ -49,7 +63,7 @@ struct ip6 {
   struct ip6_address source;
   struct ip6_address destination;
 };
-_Static_assert(sizeof(struct eth) == 14 && sizeof(struct ip6) == 40, "no holes");
+_Static_assert(sizeof(struct eth) == 14 && sizeof(struct ip4) == 20 && sizeof(struct ip6) == 40, "no holes");
 
 static __always_inline bool is_multicast6(const struct ip6_address* a) { return a->bytes[0] == 0xff; }
 

@@ -2,15 +2,12 @@
 #include "bpf/loader.hpp"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <linux/bpf.h>
 #include <neighbour.skel.h>
 #include <slice.skel.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
-#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -103,134 +100,42 @@ Code built_in_code() {
   return code;
 }
 
-Result<SlowPath::Object> SlowPath::load_object(const Pins& pins, const ObjectCode& code) {
-  CollectedWords words;
-  std::unique_ptr<bpf_object, CloseObject> object(::bpf_object__open_mem(code.bytes, code.size, nullptr));
-  if (object == nullptr) return fail_errno(errno, "read the built-in eBPF object", words.text());
-  bpf_program* program = ::bpf_object__next_program(object.get(), nullptr);
-  bpf_map* map = ::bpf_object__next_map(object.get(), nullptr);
-  // One map: a second one would be .rodata, whose content a program's tag does not cover.
-  if (program == nullptr || map == nullptr || ::bpf_object__next_map(object.get(), map) != nullptr) {
-    return fail(Errc::internal, "an eBPF object must hold one program and one map");
-  }
-
-  Object result;
-  result.program.name = ::bpf_program__name(program);
-  result.map.name = ::bpf_map__name(map);
-
-  auto pinned_map = pins.open(result.map.name);
-  if (!pinned_map) return Unexpected(pinned_map.error());
-  if (pinned_map->valid()) {
-    auto info = map_info(pinned_map->get());
-    if (!info) return Unexpected(while_doing(info.error(), pins.path(result.map.name)));
-    if (!same_layout(*info, map)) {
-      return fail(Errc::conflict, pins.path(result.map.name) + " is not a map of ours: unpin it (rm) and apply again");
-    }
-    if (const int failed = ::bpf_map__reuse_fd(map, pinned_map->get()); failed != 0) {
-      return fail_errno(-failed, "adopt " + pins.path(result.map.name), words.text());
-    }
-  }
-  if (const int failed = ::bpf_object__load(object.get()); failed != 0) {
-    const std::string why = failed == -EPERM ? " (needs root, or CAP_BPF and CAP_NET_ADMIN)" : "";
-    return fail_errno(-failed, "load eBPF program " + result.program.name + why, words.text());
-  }
-  auto loaded = program_info(::bpf_program__fd(program));
-  if (!loaded) return Unexpected(loaded.error());
-
-  auto pinned_program = pins.open(result.program.name);
-  if (!pinned_program) return Unexpected(pinned_program.error());
-  if (pinned_program->valid()) {
-    auto info = program_info(pinned_program->get());
-    if (!info) return Unexpected(while_doing(info.error(), pins.path(result.program.name)));
-    // Rules run the pinned one, so its map is the one to fill, even where somebody unpinned or replaced that map.
-    if (info->tag == loaded->tag && info->map_ids.size() == 1) {
-      loaded = std::move(info);
-      result.program.fd = std::move(*pinned_program);
-      // By its pin, which needs no more than CAP_BPF; by id, which takes CAP_SYS_ADMIN, only when the pin is another's.
-      if (auto at_name = pinned_map->valid() ? map_info(pinned_map->get()) : Result<bpf_map_info>();
-          at_name && at_name->id == loaded->map_ids.front()) {
-        auto map_fd = duplicate(pinned_map->get());
-        if (!map_fd) return Unexpected(map_fd.error());
-        result.map.fd = std::move(*map_fd);
-      } else {
-        result.map.fd = UniqueFd(::bpf_map_get_fd_by_id(loaded->map_ids.front()));
-      }
-      if (!result.map.fd.valid()) return fail_errno(errno, "open the map of " + pins.path(result.program.name));
-      result.pinned = true;
-    }
-  }
-  if (!result.pinned) {
-    auto program_fd = duplicate(::bpf_program__fd(program));
-    if (!program_fd) return Unexpected(program_fd.error());
-    auto map_fd = duplicate(::bpf_map__fd(map));
-    if (!map_fd) return Unexpected(map_fd.error());
-    result.program.fd = std::move(*program_fd);
-    result.map.fd = std::move(*map_fd);
-  }
-  result.program.tag = loaded->tag;
-  result.program.id = loaded->id;
-
-  auto info = map_info(result.map.fd.get());
-  if (!info) return Unexpected(info.error());
-  result.map.id = info->id;
-  result.map.entries_max = info->max_entries;
-  if (pinned_map->valid()) {
-    auto at_name = map_info(pinned_map->get());
-    if (!at_name) return Unexpected(at_name.error());
-    result.map.pinned = at_name->id == result.map.id;
-  }
-  return result;
-}
-
 Result<SlowPath> SlowPath::load(const Place& place, const Code& code) {
   auto pins = Pins::at(place.bpffs, place.instance);
   if (!pins) return Unexpected(pins.error());
-  auto neighbour = load_object(*pins, code.neighbour);
+  auto neighbour = adopt(*pins, code.neighbour, {"sepal_neighbours"});
   if (!neighbour) return Unexpected(neighbour.error());
-  auto slice = load_object(*pins, code.slice);
+  auto slice = adopt(*pins, code.slice, {"sepal_slices"});
   if (!slice) return Unexpected(slice.error());
   return SlowPath(std::move(*pins), std::move(*neighbour), std::move(*slice));
 }
 
-bool SlowPath::is_pinned() const {
-  return neighbour_.pinned && neighbour_.map.pinned && slice_.pinned && slice_.map.pinned;
-}
+bool SlowPath::is_pinned() const { return neighbour_.is_pinned() && slice_.is_pinned(); }
 
 Result<void> SlowPath::pin(const std::vector<std::string>& others) {
-  if (!is_pinned()) {
-    if (auto made = pins_.create(); !made) return made;
-  }
-  // Maps first: killed in between, the next start finds a map without a program and adopts it.
-  for (Object* object : {&neighbour_, &slice_}) {
-    if (!object->map.pinned) {
-      if (auto done = pins_.pin(object->map.fd.get(), object->map.name); !done) return done;
-      object->map.pinned = true;
-    }
-    if (!object->pinned) {
-      if (auto done = pins_.pin(object->program.fd.get(), object->program.name); !done) return done;
-      object->pinned = true;
-    }
+  std::vector<std::string> kept = others;
+  for (Adopted* object : {&neighbour_, &slice_}) {
+    if (auto done = bpf::pin(pins_, *object); !done) return done;
+    for (std::string& name : object->names()) kept.push_back(std::move(name));
   }
   auto names = pins_.names();
   if (!names) return Unexpected(names.error());
   for (const std::string& name : *names) {
-    const bool wanted = name == neighbour_.program.name || name == neighbour_.map.name || name == slice_.program.name ||
-                        name == slice_.map.name;
-    if (wanted || std::find(others.begin(), others.end(), name) != others.end()) continue;
+    if (std::find(kept.begin(), kept.end(), name) != kept.end()) continue;
     if (auto gone = pins_.unpin(name); !gone) return gone;
   }
   return {};
 }
 
 Result<Changes<Neighbour>> SlowPath::changes(std::vector<Neighbour> wanted) const {
-  return changes_of(neighbour_.map.fd.get(), std::move(wanted));
+  return changes_of(neighbour_.maps.front().fd.get(), std::move(wanted));
 }
 Result<Changes<Slice>> SlowPath::changes(std::vector<Slice> wanted) const {
-  return changes_of(slice_.map.fd.get(), std::move(wanted));
+  return changes_of(slice_.maps.front().fd.get(), std::move(wanted));
 }
 
 template <typename Entry>
-Result<size_t> SlowPath::put_entries(const Map& map, std::vector<Entry> wanted) {
+Result<size_t> SlowPath::put_entries(const AdoptedMap& map, std::vector<Entry> wanted) {
   const size_t entries = wanted.size();
   auto present = read_entries<Entry>(map.fd.get());
   if (!present) return Unexpected(present.error());
@@ -255,30 +160,36 @@ Result<size_t> SlowPath::put_entries(const Map& map, std::vector<Entry> wanted) 
 }
 
 template <typename Entry>
-Result<size_t> SlowPath::drop_stale_entries(const Map& map, std::vector<Entry> wanted) {
+Result<size_t> SlowPath::drop_stale_entries(const AdoptedMap& map, std::vector<Entry> wanted) {
   auto changes = changes_of(map.fd.get(), std::move(wanted));
   if (!changes) return Unexpected(changes.error());
   if (auto removed = remove_all(map.fd.get(), changes->stale); !removed) return Unexpected(removed.error());
   return changes->stale.size();
 }
 
-Result<size_t> SlowPath::put(std::vector<Neighbour> wanted) { return put_entries(neighbour_.map, std::move(wanted)); }
-Result<size_t> SlowPath::put(std::vector<Slice> wanted) { return put_entries(slice_.map, std::move(wanted)); }
+Result<size_t> SlowPath::put(std::vector<Neighbour> wanted) {
+  return put_entries(neighbour_.maps.front(), std::move(wanted));
+}
+Result<size_t> SlowPath::put(std::vector<Slice> wanted) { return put_entries(slice_.maps.front(), std::move(wanted)); }
 Result<size_t> SlowPath::drop_stale(std::vector<Neighbour> wanted) {
-  return drop_stale_entries(neighbour_.map, std::move(wanted));
+  return drop_stale_entries(neighbour_.maps.front(), std::move(wanted));
 }
 Result<size_t> SlowPath::drop_stale(std::vector<Slice> wanted) {
-  return drop_stale_entries(slice_.map, std::move(wanted));
+  return drop_stale_entries(slice_.maps.front(), std::move(wanted));
 }
 
 Result<void> SlowPath::put_some(const std::vector<Neighbour>& entries) {
-  return write_all(neighbour_.map.fd.get(), entries);
+  return write_all(neighbour_.maps.front().fd.get(), entries);
 }
-Result<void> SlowPath::put_some(const std::vector<Slice>& entries) { return write_all(slice_.map.fd.get(), entries); }
+Result<void> SlowPath::put_some(const std::vector<Slice>& entries) {
+  return write_all(slice_.maps.front().fd.get(), entries);
+}
 Result<void> SlowPath::drop_some(const std::vector<Neighbour>& entries) {
-  return remove_all(neighbour_.map.fd.get(), entries);
+  return remove_all(neighbour_.maps.front().fd.get(), entries);
 }
-Result<void> SlowPath::drop_some(const std::vector<Slice>& entries) { return remove_all(slice_.map.fd.get(), entries); }
+Result<void> SlowPath::drop_some(const std::vector<Slice>& entries) {
+  return remove_all(slice_.maps.front().fd.get(), entries);
+}
 
 Result<size_t> SlowPath::sync_neighbours(const std::vector<Neighbour>& wanted) {
   auto written = put(wanted);

@@ -2,26 +2,17 @@
 // filled. Rules name the programs; who writes rules says so with the descriptor, name and tag given here.
 //
 // In bpffs, per instance: /sys/fs/bpf/sepal/<instance>/{sepal_neigh,sepal_slice,sepal_neighbours,sepal_slices}.
-// - Restart, same programs: what is pinned is used, nothing is written. The kernel's tag (hash of a program's code)
-// tells;
-//   it is the kernel that computes it, so each start loads the programs once, for some milliseconds.
-// - Upgrade: the new program takes over the pinned map and, by pin(), the name, in one step. The old program lives, on
-// the
-//   same map, until the last rule that names its tag is replaced.
-// - A map of another layout has another name (bpf/shared.h) and begins empty: fill it before rules name the new
-// program.
+// How they are adopted and replaced: adopted.hpp.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "base/result.hpp"
-#include "base/unique_fd.hpp"
+#include "bpf/adopted.hpp"
 #include "bpf/entries.hpp"
-#include "bpf/pins.hpp"
 
 namespace sepal::bpf {
 
@@ -30,24 +21,11 @@ struct Place {
   std::string bpffs = kBpffs;
 };
 
-// A compiled eBPF object (ELF) with one program of type action and one map.
-struct ObjectCode {
-  const void* bytes = nullptr;
-  size_t size = 0;
-};
 struct Code {
   ObjectCode neighbour;
   ObjectCode slice;
 };
 Code built_in_code();
-
-struct Program {
-  UniqueFd fd;
-  std::string name;  // as filters show it: "sepal_neigh", "sepal_slice"
-  std::array<uint8_t, 8> tag{};
-  uint32_t id = 0;  // of this very program: a filter with the same tag and another id runs an older one,
-                    // whose map nobody fills (the pins were deleted by hand)
-};
 
 class SlowPath {
  public:
@@ -84,30 +62,17 @@ class SlowPath {
   Result<size_t> sync_slices(const std::vector<Slice>& wanted);
 
  private:
-  struct Map {
-    UniqueFd fd;
-    std::string name;
-    uint32_t id = 0;
-    uint32_t entries_max = 0;
-    bool pinned = false;
-  };
-  struct Object {
-    Program program;
-    bool pinned = false;  // the program
-    Map map;
-  };
-  SlowPath(Pins pins, Object neighbour, Object slice)
+  SlowPath(Pins pins, Adopted neighbour, Adopted slice)
       : pins_(std::move(pins)), neighbour_(std::move(neighbour)), slice_(std::move(slice)) {}
 
-  static Result<Object> load_object(const Pins& pins, const ObjectCode& code);
   template <typename Entry>
-  static Result<size_t> put_entries(const Map& map, std::vector<Entry> wanted);
+  static Result<size_t> put_entries(const AdoptedMap& map, std::vector<Entry> wanted);
   template <typename Entry>
-  static Result<size_t> drop_stale_entries(const Map& map, std::vector<Entry> wanted);
+  static Result<size_t> drop_stale_entries(const AdoptedMap& map, std::vector<Entry> wanted);
 
   Pins pins_;
-  Object neighbour_;
-  Object slice_;
+  Adopted neighbour_;  // one map each
+  Adopted slice_;
 };
 
 // What the pinned maps hold, sorted; loads nothing. Empty when nothing is pinned.

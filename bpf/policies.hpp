@@ -18,55 +18,41 @@ namespace sepal::bpf {
 
 ObjectCode built_in_policy_code();
 
-struct PolicyCount {
-  Vni vni;
-  uint32_t rule = 0;  // id
-  uint64_t allowed = 0;
-  uint64_t denied = 0;
-  uint64_t audited = 0;
-  auto operator<=>(const PolicyCount&) const = default;
-};
-
 class Policies {
  public:
   // As SlowPath::load: loads the program, adopts what is pinned, pins nothing.
   static Result<Policies> load(const Place& place, const ObjectCode& code = built_in_policy_code());
 
-  [[nodiscard]] const Program& program() const { return program_; }
+  [[nodiscard]] const Program& program() const { return object_.program; }
   // Names this object has in bpffs.
-  [[nodiscard]] std::vector<std::string> names() const;
-  Result<void> pin();
+  [[nodiscard]] std::vector<std::string> names() const { return object_.names(); }
+  Result<void> pin() { return bpf::pin(pins_, object_); }
 
   // Which policy judges each tenant.
   [[nodiscard]] Result<std::map<Vni, uint64_t>> active() const;
   // Each space's tables are written once: when this returns true, they were there, whole, already.
   Result<bool> put(uint64_t space, const std::vector<PrefixEntry>& prefixes, const std::vector<ChoiceEntry>& choices);
-  // One write, for all ports at once. Returns when no packet is judged by the former policy any more.
+  // One write, for all ports at once.
   Result<void> activate(Vni vni, uint64_t space);
+  // Returns when every packet that was judged before the call has left the program and committed, or not.
+  static void wait_for_packets();
   // No policy: a rule that still runs the program denies.
   Result<void> deactivate(Vni vni);
   // Tables that no tenant's entry names; returns how many spaces went.
   Result<size_t> drop_unused();
 
   // Summed over the CPUs, sorted. A rule's counters outlive the policy they were counted under.
-  [[nodiscard]] Result<std::vector<PolicyCount>> counts() const;
+  [[nodiscard]] Result<std::vector<RuleCount>> counts() const;
 
  private:
-  enum Which : size_t { kSpaces, kPrefixes, kChoices, kCounts, kMaps };
-  struct Map {
-    UniqueFd fd;
-    std::string name;
-    bool pinned = false;
-  };
-  explicit Policies(Pins pins) : pins_(std::move(pins)) {}
+  enum Which : size_t { kSpaces, kPrefixes, kChoices, kCounts };  // in the object's order
+  Policies(Pins pins, Adopted object) : pins_(std::move(pins)), object_(std::move(object)) {}
 
-  [[nodiscard]] int fd(Which which) const { return maps_[which].fd.get(); }
+  [[nodiscard]] int fd(Which which) const { return object_.maps[which].fd.get(); }
   [[nodiscard]] Result<bool> holds(Which which, uint64_t space) const;
 
   Pins pins_;
-  Program program_;
-  bool pinned_ = false;
-  std::array<Map, kMaps> maps_;
+  Adopted object_;
 };
 
 }  // namespace sepal::bpf

@@ -15,8 +15,6 @@
 #define IP6_DESTINATION 60
 #define IP6_EXTENSIONS_MAX 6
 
-#define IP_OFFSET_MASK 0x1fff
-
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -79,20 +77,6 @@ static __always_inline const struct sepal_choice_value* sepal_look_up_choice(con
 }
 
 #include "bpf/policy.h"
-
-struct ip4 {
-  __u8 version_length;
-  __u8 service;
-  __be16 total_length;
-  __be16 id;
-  __be16 fragment;
-  __u8 ttl;
-  __u8 protocol;
-  __be16 checksum;
-  __u8 source[4];
-  __u8 destination[4];
-};
-_Static_assert(sizeof(struct ip4) == 20, "no holes");
 
 /* `offset`: of the transport header. ICMP means something in its own family only. */
 static __always_inline bool read_detail(struct __sk_buff* skb, __u32 offset, struct sepal_flow* flow) {

@@ -121,13 +121,15 @@ SEPAL_JUDGE_INLINE void sepal_judge_side(const struct sepal_policy_tables* table
 
 SEPAL_JUDGE_INLINE const struct sepal_prefix_value* sepal_find_end(const struct sepal_policy_tables* tables,
                                                                    const __u8* address, __u8 is_ipv6) {
-  struct sepal_prefix_key key = {SEPAL_PREFIX_FIXED_BITS + 32, SEPAL_TABLE_IPV4, {0}};
+  struct sepal_prefix_key key = {0}; /* with a value clang would keep a template in .rodata, which is one more map */
 
   if (is_ipv6) {
     key.prefix_bits = SEPAL_PREFIX_FIXED_BITS + 128;
     key.table = SEPAL_TABLE_IPV6;
     __builtin_memcpy(key.bytes, address, 16);
   } else {
+    key.prefix_bits = SEPAL_PREFIX_FIXED_BITS + 32;
+    key.table = SEPAL_TABLE_IPV4;
     __builtin_memcpy(key.bytes, address, 4);
   }
   return sepal_look_up_prefix(tables, &key);

@@ -1,6 +1,10 @@
 // Entries of a tenant's maps of security groups, as policy/ makes them and the loader moves them into the kernel.
 #pragma once
 
+#include <compare>
+#include <cstdint>
+
+#include "base/net_types.hpp"
 #include "bpf/policy_layout.h"
 
 namespace sepal::bpf {
@@ -13,6 +17,16 @@ struct PrefixEntry {
 struct ChoiceEntry {
   sepal_choice_key key{};
   sepal_choice_value value{};
+};
+
+// New connections that one rule decided, over all policies it was in.
+struct RuleCount {
+  Vni vni;
+  uint32_t rule = 0;  // id
+  uint64_t allowed = 0;
+  uint64_t denied = 0;
+  uint64_t audited = 0;  // passed, though the rule (of an audited group) denies
+  auto operator<=>(const RuleCount&) const = default;
 };
 
 }  // namespace sepal::bpf

@@ -8,7 +8,6 @@
 #include "bpf/frames.bpf.h"
 
 #define IP_FRAGMENT_MASK 0x3fff /* more fragments, and the offset */
-#define IP_OFFSET_MASK 0x1fff
 
 #define ICMP_HEADER_BYTES 8
 #define ICMP_ECHO_REPLY 0
@@ -22,20 +21,6 @@
 #define ICMP6_PARAMETER_PROBLEM 4
 #define ICMP6_ECHO 128
 #define ICMP6_ECHO_REPLY 129
-
-struct ip4 {
-  __u8 version_length;
-  __u8 service;
-  __be16 total_length;
-  __be16 id;
-  __be16 fragment;
-  __u8 ttl;
-  __u8 protocol;
-  __be16 checksum;
-  __u8 source[4];
-  __u8 destination[4];
-};
-_Static_assert(sizeof(struct ip4) == 20, "no holes");
 
 struct icmp {
   __u8 type;

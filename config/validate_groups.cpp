@@ -86,13 +86,17 @@ class Groups {
   void check_sizes() {
     size_t rules = 0;
     size_t addresses = 0;
-    std::map<std::string, size_t> rules_of;
+    std::map<std::string, size_t> remotes_of;
     for (const SecurityGroup& group : tenant_.security_groups) {
-      rules_of[group.name] = group.ingress.size() + group.egress.size();
-      rules += rules_of[group.name];
+      rules += group.ingress.size() + group.egress.size();
       addresses += group.members.size();
-      for (const auto* list : {&group.ingress, &group.egress})
-        for (const GroupRule& rule : *list) addresses += rule.remote.networks.size();
+      for (const auto* list : {&group.ingress, &group.egress}) {
+        for (const GroupRule& rule : *list) {
+          addresses += rule.remote.networks.size();
+          // A map entry each, in every combination of groups; "any" is one.
+          remotes_of[group.name] += std::max<size_t>(1, rule.remote.networks.size() + rule.remote.groups.size());
+        }
+      }
     }
     too_many(rules, limits::kRulesPerTenantMax, "rules in security groups",
              "join rules by lists of ports and networks");
@@ -106,8 +110,9 @@ class Groups {
     }
     size_t in_policies = 0;
     for (const auto& groups : combinations)
-      for (const std::string& group : groups) in_policies += rules_of[group];
-    too_many(in_policies, limits::kRulesInPoliciesMax, "rules, summed over the combinations of groups that ports have,",
+      for (const std::string& group : groups) in_policies += remotes_of[group];
+    too_many(in_policies, limits::kRemotesInPoliciesMax,
+             "remotes of rules, summed over the combinations of groups that ports have,",
              "give more ports the same groups");
   }
 

@@ -17,6 +17,13 @@ Network network_of(const config::Tenant& tenant) {
   return network;
 }
 
+std::set<Vni> judged_tenants(const config::Config& config) {
+  std::set<Vni> judged;
+  for (const config::Tenant& tenant : config.tenants)
+    if (is_judged(tenant)) judged.insert(tenant.vni);
+  return judged;
+}
+
 std::vector<TenantPolicy> compile(const config::Config& config) {
   std::vector<TenantPolicy> policies;
   for (const config::Tenant& tenant : config.tenants)

@@ -1,6 +1,8 @@
 // What a tenant's configuration says that its security groups speak of.
 #pragma once
 
+#include <set>
+
 #include "config/model.hpp"
 #include "policy/compile.hpp"
 
@@ -11,6 +13,8 @@ namespace sepal::policy {
 inline bool is_judged(const config::Tenant& tenant) { return !tenant.security_groups.empty(); }
 
 Network network_of(const config::Tenant& tenant);
+
+std::set<Vni> judged_tenants(const config::Config& config);
 
 // Of all tenants that are judged, in their order.
 std::vector<TenantPolicy> compile(const config::Config& config);

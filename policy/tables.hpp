@@ -14,6 +14,7 @@ namespace sepal::policy {
 
 using bpf::ChoiceEntry;
 using bpf::PrefixEntry;
+using bpf::RuleCount;
 
 struct Tables {
   std::vector<PrefixEntry> prefixes;  // sorted by key, each key once

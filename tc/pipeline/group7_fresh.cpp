@@ -40,7 +40,8 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
   const uint32_t encap = block.chain(Group::encap, tenant.vni);
   // In a port's block the chains with local routes only are those of peers: what comes here is another tenant's.
   const bool from_peer = block.kind() == BlockKind::port && routes == Routes::local_only;
-  const uint32_t committed = kMarkCommitted | (from_peer && policy::is_judged(*tenant.tenant) ? kMarkFromPeer : 0U);
+  // Also while nobody judges: when the tenant gets groups, its connections are judged by what they are marked with.
+  const uint32_t committed = kMarkCommitted | (from_peer ? kMarkFromPeer : 0U);
   Tag tag{Group::fresh, tenant.vni, tenant.tenant->where};
   tag.skip_hw = true;
   auto dropped = [&tag](DropReason reason) {

@@ -32,6 +32,8 @@ std::string_view to_string(DropReason reason) {
     case DropReason::no_nat: return "no-nat";
     case DropReason::denied: return "denied";
     case DropReason::unpublished: return "unpublished";
+    case DropReason::rate_limited: return "rate-limited";
+    case DropReason::conntrack: return "conntrack";
   }
   return "";
 }

@@ -55,7 +55,8 @@ std::string to_string(const ChainId& chain);  // "g2 vni 100", lane 1: "uplink g
 
 enum class BlockKind : uint8_t { port, vxlan, uplink };
 
-// Why a final rule drops: the vocabulary of docs/reference/pipeline.md and of `sepalctl show`.
+// Why a packet is dropped, by a final rule or by an action: the vocabulary of docs/reference/pipeline.md, of
+// `sepalctl show` and `sepalctl drops`.
 enum class DropReason : uint8_t {
   none,
   spoofed,        // g0: not the port's own MAC and address (also: tagged frames, other protocols)
@@ -72,11 +73,14 @@ enum class DropReason : uint8_t {
   multicast,      // g5, g7: to a group; nothing here forwards to groups
   ttl_expired,    // g5
   bad_fragment,   // g5: what is left after reassembly
-  not_answered,   // g6: a question that is not ours to answer
+  not_answered,   // g6: a question that is not ours to answer (also by the program that answers)
   no_syn,         // g7: TCP that does not begin with SYN
   no_nat,         // g7: to the public side without an entry in `nat`
   denied,         // g7: security groups do not allow it; the program that says so counts it
   unpublished,    // lane 1 g7: new from outside without a published service
+  // Of actions, not of final rules:
+  rate_limited,  // g0, g2: more questions, or new connections, than a port may begin (police)
+  conntrack,     // g0, g1, g2, g5, g7: no free port in a slice, a fragment that does not fit (act_ct)
 };
 std::string_view to_string(DropReason reason);
 

@@ -29,9 +29,14 @@ class StandInPrograms : public agent::SlowPath {
   Result<void> drop_some(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
     return {};
   }
-  Result<std::map<Vni, uint64_t>> policies_in_force() override { return std::map<Vni, uint64_t>{}; }
-  Result<void> enforce(const std::vector<policy::TenantPolicy>&) override { return {}; }
-  Result<void> drop_policies(const std::vector<policy::TenantPolicy>&) override { return {}; }
+  agent::Enforced enforce(const std::vector<policy::TenantPolicy>& policies, const agent::Progress&,
+                          std::vector<std::string>&) override {
+    agent::Enforced done;
+    for (const policy::TenantPolicy& policy : policies) done.judged.insert(policy.vni);
+    return done;
+  }
+  Result<void> drop_policies(const std::set<Vni>&) override { return {}; }
+  Result<std::vector<policy::RuleCount>> policy_counts() override { return std::vector<policy::RuleCount>{}; }
   Result<bool> unpin() override { return false; }
 
  private:

@@ -199,9 +199,9 @@ TEST_F(PolicyProgram, verdicts_are_counted_by_rule) {
   for (int i = 0; i < 2; ++i) EXPECT_EQ(verdict(to_web(81)), kShot);
   const auto counts = policies_->counts();
   ASSERT_TRUE(counts);
-  using bpf::PolicyCount;
-  EXPECT_EQ(*counts, (std::vector<PolicyCount>{{Vni(100), SEPAL_RULE_DEFAULT_INGRESS, 0, 2, 0},
-                                               {Vni(100), policy.rules[0].id, 3, 0, 0}}));
+  using bpf::RuleCount;
+  EXPECT_EQ(*counts, (std::vector<bpf::RuleCount>{{Vni(100), SEPAL_RULE_DEFAULT_INGRESS, 0, 2, 0},
+                                                  {Vni(100), policy.rules[0].id, 3, 0, 0}}));
 }
 
 TEST_F(PolicyProgram, an_audited_group_passes_and_counts_what_it_would_drop) {
@@ -211,7 +211,7 @@ TEST_F(PolicyProgram, an_audited_group_passes_and_counts_what_it_would_drop) {
   EXPECT_EQ(verdict(to_web(81)), kPipe);
   const auto counts = policies_->counts();
   ASSERT_TRUE(counts);
-  EXPECT_EQ(*counts, (std::vector<bpf::PolicyCount>{{Vni(100), SEPAL_RULE_DEFAULT_INGRESS, 0, 0, 1}}));
+  EXPECT_EQ(*counts, (std::vector<bpf::RuleCount>{{Vni(100), SEPAL_RULE_DEFAULT_INGRESS, 0, 0, 1}}));
 }
 
 TEST_F(PolicyProgram, options_and_extension_headers_are_stepped_over) {

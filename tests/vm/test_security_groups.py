@@ -2,6 +2,7 @@
 it forbids."""
 
 import contextlib
+import json
 import socket
 import time
 
@@ -174,3 +175,23 @@ def test_explain_names_the_rule_that_decided(lab, reconfigure, configs):
         assert "ingress: allowed: group app, ingress: allow tcp 8080 from any (" in explain(8080)
         assert "ingress: denied: ingress: no rule of its groups matches" in explain(8081)
         assert "dropped: denied" in explain(8081)
+
+
+def test_drops_tells_who_was_denied_and_by_which_rule(lab, reconfigure, configs):
+    app, web = lab.ns("blue-app"), lab.ns("blue-web")
+
+    def drops(config):
+        told = json.loads(lab.ctl("h1", "drops", "--tenant", "blue", "--json", "--config", str(config.path)).out)
+        denied = sum(d["packets"] for d in told["drops"] if (d["where"], d["reason"]) == ("port blue-web", "denied"))
+        return denied, {rule["rule"]: (rule["allowed"], rule["denied"]) for rule in told["security_groups"]}
+
+    with reconfigure("h1") as h1:
+        with_groups(h1, {"app": {"ingress": [{"protocol": "tcp", "ports": 8123, "from": "any"}]}}, app=["app"])
+        rule, default = "group app, ingress: allow tcp 8123 from any", "ingress: no rule of its groups matches"
+        before, rules_before = drops(configs["h1"])
+        assert connects(web, app, APP[4], 8123)
+        assert traffic.tcp_refused(web, APP[4], 8124)
+        after, rules = drops(configs["h1"])
+        assert after > before
+        assert rules[rule] == (1, 0)
+        assert rules[default][1] > rules_before.get(default, (0, 0))[1]

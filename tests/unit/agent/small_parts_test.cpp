@@ -59,9 +59,8 @@ TEST_F(FilesTest, a_lock_file_removed_by_its_owner_can_be_taken_anew) {
 
 TEST_F(FilesTest, what_was_saved_is_loaded) {
   SavedState state;
-  state.tenants[Vni(100)] = {Zone(3),
-                             {{*IpPrefix::parse("10.0.0.1/32"), "web-0@vf3"}, {*IpPrefix::parse("fd00::/64"), ""}},
-                             0xfedcba9876543210};
+  state.tenants[Vni(100)] = {
+      Zone(3), {{*IpPrefix::parse("10.0.0.1/32"), "vf3"}, {*IpPrefix::parse("fd00::/64"), ""}}, 0xfedcba9876543210};
   state.tenants[Vni(200)] = {Zone(4), {}, 0};
   state.gateways[*IpAddr::parse("198.51.100.1")] = *MacAddr::parse("02:00:00:00:00:01");
   ASSERT_TRUE(save_state(paths_.state, state));
@@ -70,12 +69,21 @@ TEST_F(FilesTest, what_was_saved_is_loaded) {
 
 TEST_F(FilesTest, a_damaged_state_file_is_an_empty_state) {
   for (const char* text :
-       {"", "sepal-state 2\n", "sepal-state 1\ntenant 100\n", "sepal-state 1\nserved 100 10.0.0.1/32\n",
-        "sepal-state 1\ntenant 0 1\n", "sepal-state 1\ntenant 100 70000\n", "sepal-state 1\nnonsense a b\n",
-        "sepal-state 1\ngateway 198.51.100.1 xx\n"}) {
+       {"", "sepal-state 3\n", "sepal-state 2\ntenant 100\n", "sepal-state 2\nserved 100 10.0.0.1/32\n",
+        "sepal-state 2\ntenant 0 1\n", "sepal-state 2\ntenant 100 70000\n", "sepal-state 2\nnonsense a b\n",
+        "sepal-state 2\ngateway 198.51.100.1 xx\n"}) {
     std::ofstream(paths_.state) << text;
     EXPECT_EQ(load_state(paths_.state), SavedState()) << text;
   }
+}
+
+TEST_F(FilesTest, a_state_file_of_version_1_named_the_port_beside_its_seat) {
+  std::ofstream(paths_.state)
+      << "sepal-state 1\ntenant 100 3\nserved 100 10.0.0.1/32 web-0@vf3\nserved 100 fd00::/64\n";
+  const SavedState state = load_state(paths_.state);
+  ASSERT_TRUE(state.tenants.contains(Vni(100)));
+  EXPECT_EQ(state.tenants.at(Vni(100)).served.at(*IpPrefix::parse("10.0.0.1/32")), "vf3");
+  EXPECT_EQ(state.tenants.at(Vni(100)).served.at(*IpPrefix::parse("fd00::/64")), "");
 }
 
 TEST(Options, of_every_form_are_understood) {

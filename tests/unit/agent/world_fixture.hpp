@@ -32,6 +32,8 @@ class FakeSlowPath : public SlowPath {
   std::vector<tc::NeighbourEntry> neighbours;  // sorted
   std::vector<tc::SliceEntry> slices;          // sorted
   std::map<Vni, uint64_t> in_force;
+  std::vector<policy::RuleCount> counts;
+  std::set<Vni> refused_policies;  // of these tenants
   std::vector<std::string> calls;  // "put", "drop", "put some", "drop some"
 
   Result<SlowPathPrograms> programs() override { return loaded; }
@@ -64,20 +66,29 @@ class FakeSlowPath : public SlowPath {
     for (const auto& entry : s) std::erase_if(slices, [&](const auto& e) { return same_key(e, entry); });
     return {};
   }
-  Result<std::map<Vni, uint64_t>> policies_in_force() override { return in_force; }
-  Result<void> enforce(const std::vector<policy::TenantPolicy>& policies) override {
-    for (const policy::TenantPolicy& policy : policies)
+  Enforced enforce(const std::vector<policy::TenantPolicy>& policies, const Progress& progress,
+                   std::vector<std::string>& problems) override {
+    Enforced done;
+    for (const policy::TenantPolicy& policy : policies) {
+      if (progress && !progress()) {
+        done.stopped = true;
+        break;
+      }
+      if (refused_policies.contains(policy.vni)) {
+        problems.push_back("security groups of tenant " + policy.tenant + ": no memory");
+        continue;
+      }
       if (std::exchange(in_force[policy.vni], policy.tables.space) != policy.tables.space)
         calls.push_back("enforce " + std::to_string(policy.vni.value()));
+      done.judged.insert(policy.vni);
+    }
+    return done;
+  }
+  Result<void> drop_policies(const std::set<Vni>& judged) override {
+    std::erase_if(in_force, [&](const auto& entry) { return !judged.contains(entry.first); });
     return {};
   }
-  Result<void> drop_policies(const std::vector<policy::TenantPolicy>& wanted) override {
-    std::erase_if(in_force, [&](const auto& entry) {
-      return std::none_of(wanted.begin(), wanted.end(),
-                          [&](const policy::TenantPolicy& policy) { return policy.vni == entry.first; });
-    });
-    return {};
-  }
+  Result<std::vector<policy::RuleCount>> policy_counts() override { return counts; }
   Result<bool> unpin() override { return std::exchange(pinned, false); }
 
  private:

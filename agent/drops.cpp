@@ -1,0 +1,62 @@
+// See drops.hpp.
+#include "agent/drops.hpp"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+namespace sepal::agent {
+namespace {
+
+std::string place_of(IfIndex device, const Shown& shown) {
+  if (const tc::PortKey* port = shown.names.port_on(device)) return "port " + port->port;
+  const auto block = shown.blocks.find(device);
+  if (block == shown.blocks.end()) return shown.names.device(device);
+  return block->second == tc::BlockKind::vxlan ? "tunnel" : "uplink";
+}
+
+// Why an action drops that is not a verdict.
+tc::DropReason reason_of(const tc::ActionKind& action) {
+  if (std::holds_alternative<tc::Police>(action)) return tc::DropReason::rate_limited;
+  if (std::holds_alternative<tc::Ct>(action)) return tc::DropReason::conntrack;
+  const auto* program = std::get_if<tc::Bpf>(&action);
+  if (program == nullptr) return tc::DropReason::none;
+  if (judges(action)) return tc::DropReason::denied;
+  return program->name == "sepal_slice" ? tc::DropReason::outside_slice : tc::DropReason::not_answered;
+}
+
+// What an action dropped. One that runs a program counts a drop only when the program itself says so: where the rule's
+// own verdict is to drop what the program leaves alone, it is what the next action never saw.
+uint64_t dropped_by(const Filter& filter, size_t action) {
+  const auto& stats = filter.state.stats;
+  const auto* program = std::get_if<tc::Bpf>(&filter.rule.spec.actions[action].kind);
+  if (program == nullptr || program->verdict.control != tc::Control::drop || action + 1 >= stats.size())
+    return stats[action].drops;
+  return stats[action].packets - std::min(stats[action].packets, stats[action + 1].packets);
+}
+
+}  // namespace
+
+std::vector<Drop> drops_of(const Shown& shown) {
+  std::map<std::tuple<Vni, std::string, tc::DropReason>, std::pair<uint64_t, uint64_t>> sums;
+  for (const ShownRule& rule : shown.rules) {
+    const std::string where = place_of(rule.filter.rule.id.device, shown);
+    auto add = [&](tc::DropReason reason, uint64_t packets, uint64_t bytes) {
+      if (packets == 0 || reason == tc::DropReason::none) return;
+      auto& sum = sums[{rule.vni, where, reason}];
+      sum.first += packets;
+      sum.second += bytes;
+    };
+    if (rule.origin) add(rule.origin->drop, rule.packets(), rule.bytes());
+    const auto& actions = rule.filter.rule.spec.actions;
+    for (size_t i = 0; i < rule.filter.state.stats.size() && i < actions.size(); ++i)
+      add(reason_of(actions[i].kind), dropped_by(rule.filter, i), 0);
+  }
+  std::vector<Drop> drops;
+  drops.reserve(sums.size());
+  for (const auto& [key, sum] : sums)
+    drops.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key), sum.first, sum.second});
+  return drops;
+}
+
+}  // namespace sepal::agent

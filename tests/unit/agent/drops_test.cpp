@@ -1,0 +1,84 @@
+// What was dropped, summed up of counters.
+#include "agent/drops.hpp"
+
+#include <gtest/gtest.h>
+
+namespace sepal::agent {
+namespace {
+
+constexpr IfIndex kWeb{7};
+constexpr IfIndex kTunnel{8};
+constexpr IfIndex kStray{9};
+constexpr Vni kBlue{100};
+
+class Drops : public testing::Test {
+ protected:
+  Drops() {
+    shown_.names = Names(nullptr, {{{"blue", "web-0"}, kWeb}}, {{kWeb, "rep0"}, {kTunnel, "vx"}, {kStray, "eth9"}});
+    shown_.blocks[kTunnel] = tc::BlockKind::vxlan;
+  }
+
+  ShownRule& add(IfIndex device, Vni vni, std::vector<tc::ActionKind> actions) {
+    ShownRule& rule = shown_.rules.emplace_back();
+    rule.filter.rule.id.device = device;
+    rule.vni = vni;
+    for (tc::ActionKind& action : actions) rule.filter.rule.spec.actions.push_back({std::move(action)});
+    rule.filter.state.stats.resize(rule.filter.rule.spec.actions.size());
+    return rule;
+  }
+  void add_final(IfIndex device, Vni vni, tc::DropReason reason, uint64_t packets) {
+    ShownRule& rule = add(device, vni, {tc::Gact{}});
+    rule.origin.emplace();
+    rule.origin->drop = reason;
+    rule.filter.state.stats[0].packets = packets;
+    rule.filter.state.stats[0].bytes = packets * 100;
+  }
+
+  Shown shown_;
+};
+
+TEST_F(Drops, of_final_rules_are_summed_up_by_tenant_place_and_reason) {
+  add_final(kWeb, kBlue, tc::DropReason::no_route, 2);
+  add_final(kWeb, kBlue, tc::DropReason::no_route, 3);
+  add_final(kWeb, kBlue, tc::DropReason::spoofed, 1);
+  add_final(kTunnel, kBlue, tc::DropReason::no_route, 4);
+  add_final(kTunnel, Vni(), tc::DropReason::unknown_vni, 5);
+  add_final(kStray, Vni(200), tc::DropReason::no_route, 6);
+  add_final(kWeb, kBlue, tc::DropReason::invalid, 0);
+  const std::vector<Drop> expected{{Vni(), "tunnel", tc::DropReason::unknown_vni, 5, 500},
+                                   {kBlue, "port web-0", tc::DropReason::spoofed, 1, 100},
+                                   {kBlue, "port web-0", tc::DropReason::no_route, 5, 500},
+                                   {kBlue, "tunnel", tc::DropReason::no_route, 4, 400},
+                                   {Vni(200), "eth9", tc::DropReason::no_route, 6, 600}};
+  EXPECT_TRUE(drops_of(shown_) == expected);
+}
+
+// act_bpf counts only what the program itself drops.
+TEST_F(Drops, of_a_program_are_what_the_next_action_never_saw) {
+  for (const char* name : {"sepal_neigh", "sepal_slice"}) {
+    ShownRule& rule = add(kTunnel, kBlue, {tc::Bpf{name, {}, {tc::Control::drop}}, tc::Gact{}});
+    rule.filter.state.stats[0].packets = 10;
+    rule.filter.state.stats[1].packets = 3;
+  }
+  const std::vector<Drop> expected{{kBlue, "tunnel", tc::DropReason::outside_slice, 7, 0},
+                                   {kBlue, "tunnel", tc::DropReason::not_answered, 7, 0}};
+  EXPECT_TRUE(drops_of(shown_) == expected);
+}
+
+TEST_F(Drops, of_actions_have_the_reason_of_their_kind) {
+  ShownRule& rule =
+      add(kWeb, kBlue,
+          {tc::Police{}, tc::Bpf{"sepal_policy", {}, {}}, tc::Bpf{"sepal_neigh", {}, {}}, tc::Ct{}, tc::Gact{}});
+  for (size_t i = 0; i < rule.filter.state.stats.size(); ++i) {
+    rule.filter.state.stats[i].packets = 50;  // seen, not dropped
+    rule.filter.state.stats[i].drops = i + 1;
+  }
+  const std::vector<Drop> expected{{kBlue, "port web-0", tc::DropReason::not_answered, 3, 0},
+                                   {kBlue, "port web-0", tc::DropReason::denied, 2, 0},
+                                   {kBlue, "port web-0", tc::DropReason::rate_limited, 1, 0},
+                                   {kBlue, "port web-0", tc::DropReason::conntrack, 4, 0}};
+  EXPECT_TRUE(drops_of(shown_) == expected);
+}
+
+}  // namespace
+}  // namespace sepal::agent
