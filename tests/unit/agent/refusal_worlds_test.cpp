@@ -6,11 +6,8 @@
 #include <cerrno>
 
 #include "agent/reconciler.hpp"
-#include "policy/network.hpp"
-#include "tc/pipeline/lint.hpp"
+#include "tests/unit/agent/invariants.hpp"
 #include "tests/unit/agent/world_fixture.hpp"
-#include "tests/unit/tc/pipeline/oracle.hpp"
-#include "tests/unit/tc/pipeline/traffic.hpp"
 #include "tests/unit/tc/pipeline/world.hpp"
 #include "tests/unit/tc/pipeline/worlds.hpp"
 
@@ -20,7 +17,6 @@ namespace {
 using tc::model::Dice;
 
 constexpr uint64_t kSets = 500;
-constexpr unsigned kPackets = 30;
 
 uint64_t mix(uint64_t value) {
   value ^= value >> 31U;
@@ -130,56 +126,24 @@ std::function<std::optional<test::FakeKernel::Refusal>(netlink::BytesView)> trou
 }
 
 struct Tally {
-  size_t sets = 0, refused = 0, demoted = 0, in_hardware = 0, ended_in_hardware = 0;
+  size_t sets = 0, refused = 0, demoted = 0;
 };
 
 class RefusalWorlds : public testing::Test {
  protected:
-  void check(Host& host, Reconciler& reconciler, uint64_t seed) {
-    Kernel kernel = host.open();
-    auto difference = find_difference(kernel, host.config, host.paths);
-    ASSERT_TRUE(difference) << difference.error().message();
-    EXPECT_FALSE(difference->any()) << "5: what is installed is what is wanted";
-    const tc::RuleSet& rules = difference->wanted;
-    for (const tc::LintFinding& finding :
-         tc::lint(rules.rules, tc::lint_context(host.config, difference->world.facts, rules.zones)))
-      EXPECT_TRUE(finding.informative) << to_string(finding);
-
+  void check(Host& host, uint64_t seed) {
     const auto held = host.held();
-    tally_.in_hardware += held.size();
-    const auto in_nic = [&](const tc::CompiledRule& rule) {
-      const tc::RuleId& id = rule.rule.id;
-      return held.contains({id.device, id.chain, id.prio, id.handle});
-    };
-    tc::model::World world{host.config, difference->world.facts};
-    tc::model::Judges judges;
-    for (const policy::TenantPolicy& policy : policy::compile(host.config))
-      judges.emplace(policy.vni, policy::Judge(policy.tables));
-    const tc::model::Dataplane dataplane(rules, world.facts.vxlan, &judges);
-    tc::model::Oracle oracle(world);
-    tc::model::Traffic traffic(world, seed);
-    tc::model::Conntrack conntrack;
-    for (unsigned i = 0; i < kPackets && !HasFailure(); ++i) {
-      const tc::model::Arrival arrival = traffic.next();
-      tc::model::Conntrack beside = conntrack;
-      const auto hardware = dataplane.hardware(
-          arrival.device, arrival.packet, beside, [](const tc::model::Connection&) { return true; }, in_nic);
-      const auto software = dataplane.software(arrival.device, arrival.packet, conntrack);
-      const auto story = [&] {
-        return tc::model::to_string(arrival.packet) + "\nhardware: " + hardware.to_string() +
-               "\nsoftware: " + software.to_string();
-      };
-      EXPECT_TRUE(same_end(hardware, software)) << "1: " << story();
-      EXPECT_EQ(hardware.fault, "") << "2: " << story();
-      EXPECT_EQ(tc::model::Oracle::difference(oracle.judge(arrival.device, arrival.packet, software), software), "")
-          << "3, 4: " << story();
-      traffic.seen(arrival, software);
-      tally_.ended_in_hardware += hardware.left_hardware ? 0 : 1;
-    }
-    (void)reconciler;
+    expect_invariants(
+        host.open(), host.config, host.paths, seed,
+        [&](const tc::CompiledRule& rule, const World&) {
+          const tc::RuleId& id = rule.rule.id;
+          return held.contains({id.device, id.chain, id.prio, id.handle});
+        },
+        ends_);
   }
 
   Tally tally_;
+  Ends ends_;
 };
 
 TEST_F(RefusalWorlds, whatever_the_nic_refuses_the_invariants_hold_and_it_is_whole_again_when_it_can_be) {
@@ -201,7 +165,7 @@ TEST_F(RefusalWorlds, whatever_the_nic_refuses_the_invariants_hold_and_it_is_who
     ASSERT_TRUE(report) << report.error().message();
     EXPECT_TRUE(reconciler.troubles().empty());
     EXPECT_FALSE(report->unsettled) << "a pass ends when nothing moves";
-    check(host, reconciler, seed);
+    check(host, seed);
     const size_t writes = host.filter_writes();
     report = reconciler.look_again(host.config, {});
     ASSERT_TRUE(report);
@@ -220,15 +184,15 @@ TEST_F(RefusalWorlds, whatever_the_nic_refuses_the_invariants_hold_and_it_is_who
     }
     EXPECT_TRUE(reconciler.hardware().units.empty());
     EXPECT_EQ(host.count(TCA_CLS_FLAGS_NOT_IN_HW), 0U);
-    check(host, reconciler, seed);
+    check(host, seed);
   }
   if (seeds.first == seeds.last || HasFailure()) return;
   EXPECT_EQ(tally_.sets, kSets);
   EXPECT_GT(tally_.refused, kSets / 2);
   EXPECT_GT(tally_.demoted, kSets / 3);
-  EXPECT_GT(tally_.ended_in_hardware, 1000U);
+  EXPECT_GT(ends_.ended_in_hardware, 1000U);
   std::printf("%zu sets, in %zu the NIC refused, in %zu something left; %zu rules in hardware\n", tally_.sets,
-              tally_.refused, tally_.demoted, tally_.in_hardware);
+              tally_.refused, tally_.demoted, ends_.in_hardware);
 }
 
 }  // namespace
