@@ -24,8 +24,13 @@ void mix(Digest& digest, const Public& value) {
 }
 
 void mix(Digest& digest, const HostLimits& value) {
-  const auto& [arp_nd_per_second, hardware_rules] = value;
-  digest.all(arp_nd_per_second, hardware_rules);
+  const auto& [arp_nd_per_second, new_connections_per_second, hardware_rules] = value;
+  digest.all(arp_nd_per_second, new_connections_per_second, hardware_rules);
+}
+
+void mix(Digest& digest, const PortLimits& value) {
+  const auto& [arp_nd_per_second, new_connections_per_second] = value;
+  digest.all(arp_nd_per_second, new_connections_per_second);
 }
 
 void mix(Digest& digest, const Host& value) {
@@ -39,8 +44,8 @@ void mix(Digest& digest, const Subnet& value) {
 }
 
 void mix(Digest& digest, const Port& value) {
-  const auto& [name, vf, device, mac, addresses, prefixes, security_groups, where] = value;
-  digest.all(name, vf, device, mac, addresses, prefixes, security_groups, where);
+  const auto& [name, vf, device, mac, addresses, prefixes, security_groups, port_limits, where] = value;
+  digest.all(name, vf, device, mac, addresses, prefixes, security_groups, port_limits, where);
 }
 
 void mix(Digest& digest, const TenantVlan& value) {
@@ -89,9 +94,10 @@ void mix(Digest& digest, const SecurityGroup& value) {
 }
 
 void mix(Digest& digest, const Tenant& value) {
-  const auto& [name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, peers, security_groups, where] =
-      value;
-  digest.all(name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, peers, security_groups, where);
+  const auto& [name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, port_limits, peers, security_groups,
+               where] = value;
+  digest.all(name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, port_limits, peers, security_groups,
+             where);
 }
 
 }  // namespace sepal::config

@@ -19,8 +19,9 @@ struct TenantReading {
   TenantDoubts doubts;
 };
 TenantReading read_tenant(NodeRef node, Faults& faults);
-// `hardware_rules` of a map `limits`, the host's or a tenant's.
+// What maps `limits` of the host, a tenant and a port have in common.
 std::optional<uint32_t> read_hardware_rules(const Fields& fields);
+PortLimits read_port_limits(const Fields& fields);
 
 // One entry of Tenant.routes (route.cpp).
 std::optional<Route> read_route(NodeRef node, Faults& faults);

@@ -12,7 +12,6 @@ constexpr Bounds kVidBounds{1, limits::kVidMax};
 constexpr Bounds kVfsBounds{1, 255};  // functions on one PCI bus
 constexpr Bounds kPortBounds{1, 0xffff};
 constexpr Bounds kMtuBounds{limits::kMtuMinIpv4, limits::kMtuMax};
-constexpr Bounds kRateBounds{1, 1'000'000};
 
 auto number(Bounds bounds) {
   return [bounds](NodeRef node) { return parse_number(node, bounds); };
@@ -122,8 +121,9 @@ Public read_public(NodeRef node, Faults& faults) {
 HostLimits read_limits(NodeRef node, Faults& faults) {
   HostLimits host_limits;
   Fields fields(node, tables::kLimits, faults);
-  host_limits.arp_nd_per_second =
-      fields.read("arp_nd_per_second", number(kRateBounds)).value_or(host_limits.arp_nd_per_second);
+  const PortLimits of_ports = read_port_limits(fields);
+  host_limits.arp_nd_per_second = of_ports.arp_nd_per_second.value_or(host_limits.arp_nd_per_second);
+  host_limits.new_connections_per_second = of_ports.new_connections_per_second;
   host_limits.hardware_rules = read_hardware_rules(fields);
   return host_limits;
 }

@@ -27,9 +27,8 @@ inline constexpr std::array kNic = {Key{"representors"}, Key{"pci"}, Key{"vfs"},
 inline constexpr std::array kUnderlay = {Key{"device"}, Key{"address"}, Key{"vlan"}, Key{"mtu"}};
 inline constexpr std::array kVxlan = {Key{"device"}, Key{"port"}};
 inline constexpr std::array kPublic = {Key{"vlan"}, Key{"gateway"}, Key{"gateway_mac"}, Key{"answer_arp"}};
-inline constexpr std::array kLimits = {Key{"arp_nd_per_second"}, Key{"hardware_rules"},
-                                       Key{"new_connections_per_second", "enforce it"},
-                                       Key{"connections", "enforce it"}};
+inline constexpr std::array kLimits = {Key{"arp_nd_per_second"}, Key{"new_connections_per_second"},
+                                       Key{"hardware_rules"}, Key{"connections", "enforce it"}};
 inline constexpr std::array kTenant = {Key{"apiVersion"},
                                        Key{"kind"},
                                        Key{"name"},
@@ -47,8 +46,8 @@ inline constexpr std::array kTenant = {Key{"apiVersion"},
                                        Key{"load_balancers", "balance anything"},
                                        Key{"virtual_ips", "answer for them"},
                                        Key{"limits"}};
-inline constexpr std::array kTenantLimits = {Key{"hardware_rules"}, Key{"new_connections_per_second", "enforce it"},
-                                             Key{"connections", "enforce it"}};
+inline constexpr std::array kTenantLimits = kLimits;
+inline constexpr std::array kPortLimits = {Key{"arp_nd_per_second"}, Key{"new_connections_per_second"}};
 inline constexpr std::array kSubnet = {Key{"cidr"}, Key{"gateway"}, Key{"dhcp", "answer"}};
 inline constexpr std::array kPort = {Key{"name"},
                                      Key{"vf"},
@@ -59,7 +58,7 @@ inline constexpr std::array kPort = {Key{"name"},
                                      Key{"security_groups"},
                                      Key{"dhcp", "answer"},
                                      Key{"virtual_ips", "answer for them"},
-                                     Key{"limits", "enforce them"}};
+                                     Key{"limits"}};
 inline constexpr std::array kTenantVlan = {Key{"id"}, Key{"gateway_mac"}};
 inline constexpr std::array kRoute = {Key{"to"}, Key{"via"}, Key{"vni"}};
 inline constexpr std::array kVia = {Key{"vlan"}, Key{"port"}};
@@ -83,6 +82,7 @@ inline constexpr KeyTable kPublic{"public", "Host.public", keys::kPublic};
 inline constexpr KeyTable kLimits{"limits", "Host.limits", keys::kLimits};
 inline constexpr KeyTable kTenant{"tenant", "Tenant", keys::kTenant};
 inline constexpr KeyTable kTenantLimits{"limits", "Tenant.limits", keys::kTenantLimits};
+inline constexpr KeyTable kPortLimits{"limits", "Tenant.ports[].limits", keys::kPortLimits};
 inline constexpr KeyTable kSubnet{"subnet", "Tenant.subnets[]", keys::kSubnet};
 inline constexpr KeyTable kPort{"port", "Tenant.ports[]", keys::kPort};
 inline constexpr KeyTable kTenantVlan{"vlan", "Tenant.vlans[]", keys::kTenantVlan};
@@ -94,9 +94,10 @@ inline constexpr KeyTable kIngressRule{"ingress rule", "Tenant.security_groups{}
 inline constexpr KeyTable kEgressRule{"egress rule", "Tenant.security_groups{}.egress[]", keys::kEgressRule};
 inline constexpr KeyTable kRemote{"remote", "Tenant.security_groups{}.ingress[].from", keys::kRemote};
 
-inline constexpr std::array<const KeyTable*, 18> kAll = {
-    &kHost, &kNic,        &kUnderlay, &kVxlan, &kPublic, &kLimits, &kTenant,      &kTenantLimits, &kSubnet,
-    &kPort, &kTenantVlan, &kRoute,    &kVia,   &kNat,    &kGroup,  &kIngressRule, &kEgressRule,   &kRemote};
+inline constexpr std::array<const KeyTable*, 19> kAll = {
+    &kHost,         &kNic,        &kUnderlay,    &kVxlan,      &kPublic,     &kLimits, &kTenant,
+    &kTenantLimits, &kPortLimits, &kSubnet,      &kPort,       &kTenantVlan, &kRoute,  &kVia,
+    &kNat,          &kGroup,      &kIngressRule, &kEgressRule, &kRemote};
 
 }  // namespace tables
 }  // namespace sepal::config

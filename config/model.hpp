@@ -52,8 +52,16 @@ struct Public {
   bool operator==(const Public&) const = default;
 };
 
+// What one port may ask of the slow path. None: what the tenant says, and none there: what the host says.
+struct PortLimits {
+  std::optional<uint32_t> arp_nd_per_second;           // packets per kind, before the guest services
+  std::optional<uint32_t> new_connections_per_second;  // that its guest begins
+  bool operator==(const PortLimits&) const = default;
+};
+
 struct HostLimits {
-  uint32_t arp_nd_per_second = 200;  // packets per port and kind, before the guest services
+  uint32_t arp_nd_per_second = 200;                    // as in PortLimits
+  std::optional<uint32_t> new_connections_per_second;  // none: any number
   // Rules a tenant may claim when the NIC's tables are full; none: whoever is busier has them.
   std::optional<uint32_t> hardware_rules;
   bool operator==(const HostLimits&) const = default;
@@ -85,6 +93,7 @@ struct Port {
   std::vector<IpAddr> addresses;             // inside the tenant's subnets
   std::vector<IpPrefix> prefixes;            // routed to this port as well, and allowed as its sources
   std::vector<std::string> security_groups;  // names; none: the port is open
+  PortLimits limits;
   Location where;
   bool operator==(const Port&) const = default;
 };
@@ -145,6 +154,7 @@ struct Tenant {
   std::vector<Route> routes;
   std::vector<Nat> nat;
   std::optional<uint32_t> hardware_rules;  // limits.hardware_rules; none: the host's
+  PortLimits port_limits;                  // limits, the rest: of each of its ports
   std::vector<std::string> peers;  // names of tenants this one exchanges routes with; holds only when both say so
   std::vector<SecurityGroup> security_groups;  // sorted by name
   Location where;

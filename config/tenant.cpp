@@ -77,6 +77,8 @@ Port read_port(NodeRef node, Faults& faults) {
     auto prefix = fields.accept("prefixes", item, parse_prefix(item));
     if (prefix) port.prefixes.push_back(*prefix);
   });
+  if (NodeRef bounds = fields.find("limits"))
+    port.limits = read_port_limits(Fields(bounds, tables::kPortLimits, fields.faults()));
   fields.each("security_groups", [&](NodeRef item) {
     auto group = fields.accept("security_groups", item, parse_name(item));
     if (group) port.security_groups.push_back(*group);
@@ -133,6 +135,7 @@ void read_lists(const Fields& fields, Tenant& tenant, TenantDoubts& doubts) {
 void read_limits(NodeRef node, Tenant& tenant, Faults& faults) {
   Fields fields(node, tables::kTenantLimits, faults);
   tenant.hardware_rules = read_hardware_rules(fields);
+  tenant.port_limits = read_port_limits(fields);
 }
 
 }  // namespace
@@ -140,6 +143,13 @@ void read_limits(NodeRef node, Tenant& tenant, Faults& faults) {
 std::optional<uint32_t> read_hardware_rules(const Fields& fields) {
   // As many entries as the NIC's largest table has; more is a slip.
   return fields.read("hardware_rules", [](NodeRef n) { return parse_number(n, {0, 1U << 24U}); });
+}
+
+PortLimits read_port_limits(const Fields& fields) {
+  auto rate = [&](const char* key) {
+    return fields.read(key, [](NodeRef n) { return parse_number(n, {1, 1'000'000}); });
+  };
+  return {rate("arp_nd_per_second"), rate("new_connections_per_second")};
 }
 
 TenantReading read_tenant(NodeRef node, Faults& faults) {

@@ -18,7 +18,7 @@ void compile_port(const Plan& plan, const TenantPlan& tenant, const LocalPort& p
       std::all_of(tenant.peers.begin(), tenant.peers.end(), [](const TenantPlan* peer) { return peer->in_hardware(); });
   Block block(port.device, tenant.vni, plan, out, !in_hardware);
   group0_ingress(block, tenant, port);
-  group2_nat(block, tenant);
+  group2_nat(block, tenant, &port);
   group3_encap(block, tenant, Routes::all);
   group4_egress(block, tenant);
   group5_punted(block, tenant, &port);
@@ -26,7 +26,7 @@ void compile_port(const Plan& plan, const TenantPlan& tenant, const LocalPort& p
   group7_fresh(block, tenant, Routes::all);
   // What a route into a peer's network needs of the peer in this block.
   for (const TenantPlan* peer : tenant.peers) {
-    group2_nat(block, *peer);
+    group2_nat(block, *peer, nullptr);
     group3_encap(block, *peer, Routes::local_only);
     group4_egress(block, *peer);
     group7_fresh(block, *peer, Routes::local_only);
@@ -41,7 +41,7 @@ void compile_overlay(const Plan& plan, RuleSet& out) {
   Block block(BlockKind::vxlan, plan.facts->vxlan, plan, out);
   group1_decap(block, here);
   for (const TenantPlan* tenant : here) {
-    group2_nat(block, *tenant);
+    group2_nat(block, *tenant, nullptr);
     group3_encap(block, *tenant, Routes::local_only);
     group4_egress(block, *tenant);
     group5_punted(block, *tenant, nullptr);
@@ -60,7 +60,7 @@ void compile_uplink(const Plan& plan, RuleSet& out) {
   group1_uplink(block, here);
   for (const TenantPlan* tenant : here) {
     if (!plan.wants(*tenant)) continue;
-    group2_nat(block, *tenant);
+    group2_nat(block, *tenant, nullptr);
     group3_encap(block, *tenant, Routes::local_only);
     group4_egress(block, *tenant);
     group7_fresh(block, *tenant, Routes::local_only);

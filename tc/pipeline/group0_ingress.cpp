@@ -20,7 +20,7 @@ constexpr uint8_t kNdTypes[] = {133, 135, 136};
 }  // namespace
 
 void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& port) {
-  const uint32_t rate = block.plan().config->host.limits.arp_nd_per_second;
+  const uint32_t rate = *port.limits.arp_nd_per_second;
   const Tag tag{Group::ingress, tenant.vni, port.port->where};
   const uint32_t services = block.chain(Group::services, tenant.vni);
 

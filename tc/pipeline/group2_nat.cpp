@@ -11,7 +11,7 @@
 
 namespace sepal::tc {
 
-void group2_nat(Block& block, const TenantPlan& tenant) {
+void group2_nat(Block& block, const TenantPlan& tenant, const LocalPort* from) {
   const uint32_t chain = block.chain(Group::nat, tenant.vni);
   const uint32_t encap = block.chain(Group::encap, tenant.vni);
   const Tag hardware{Group::nat, tenant.vni, tenant.tenant->where};
@@ -42,8 +42,14 @@ void group2_nat(Block& block, const TenantPlan& tenant) {
   Tag invalid = software;
   invalid.drop = DropReason::invalid;
   block.add(chain, 6, kEthAll, Match().ct_state(kCtTrk | kCtInv), {drop()}, invalid);
-  block.add(chain, 7, kEthAll, Match().ct_state(kCtTrk | kCtNew), {goto_chain(block.chain(Group::fresh, tenant.vni))},
-            software);
+  // All that a guest begins, allowed or not: what a flood costs is the way from here on.
+  std::vector<Action> begin;
+  if (from != nullptr && from->limits.new_connections_per_second) {
+    const uint32_t rate = *from->limits.new_connections_per_second;
+    begin.push_back(police_packets(rate, rate));
+  }
+  begin.push_back(goto_chain(block.chain(Group::fresh, tenant.vni)));
+  block.add(chain, 7, kEthAll, Match().ct_state(kCtTrk | kCtNew), begin, software);
   Tag last = software;
   last.drop = DropReason::untracked;
   block.add(chain, kPrioLast, kEthAll, Match(), {drop()}, last);

@@ -16,6 +16,16 @@ std::vector<IpPrefix> sources_of(const config::Port& port) {
   return sources;
 }
 
+config::PortLimits limits_of(const config::Host& host, const config::Tenant& tenant, const config::Port& port) {
+  auto first_of = [](const std::optional<uint32_t>& own, const std::optional<uint32_t>& wider,
+                     const std::optional<uint32_t>& widest) {
+    return own ? own : wider ? wider : widest;
+  };
+  return {first_of(port.limits.arp_nd_per_second, tenant.port_limits.arp_nd_per_second, host.limits.arp_nd_per_second),
+          first_of(port.limits.new_connections_per_second, tenant.port_limits.new_connections_per_second,
+                   host.limits.new_connections_per_second)};
+}
+
 std::optional<uint32_t> port_index(const TenantPlan& tenant, const std::string& name) {
   for (uint32_t i = 0; i < tenant.ports.size(); ++i) {
     if (tenant.ports[i].port->name == name) return i;
@@ -84,14 +94,15 @@ class Resolver {
   const config::Route& route_;
 };
 
-void add_ports(const config::Tenant& tenant, const Facts& facts, TenantPlan& plan, RuleSet& out) {
+void add_ports(const config::Host& host, const config::Tenant& tenant, const Facts& facts, TenantPlan& plan,
+               RuleSet& out) {
   for (const config::Port& port : tenant.ports) {
     const PortKey key{tenant.name, port.name};
     auto found = facts.ports.find(key);
     if (found == facts.ports.end()) {
       out.waiting.push_back(key);
     } else {
-      plan.ports.push_back({&port, found->second, sources_of(port)});
+      plan.ports.push_back({&port, found->second, sources_of(port), limits_of(host, tenant, port)});
     }
   }
 }
@@ -200,7 +211,7 @@ void make_plan(const config::Config& config, const Facts& facts, Plan& plan, Rul
     added.tenant = &tenant;
     added.vni = tenant.vni;
     added.zone = out.zones.at(tenant.vni);
-    add_ports(tenant, facts, added, out);
+    add_ports(config.host, tenant, facts, added, out);
     note_beyond_nic(added, out);
     for (const config::Nat& nat : tenant.nat) {
       if (nat.ports) plan.shared_public.insert(nat.address);

@@ -21,6 +21,7 @@ struct LocalPort {
   const config::Port* port = nullptr;
   IfIndex device;
   std::vector<IpPrefix> sources;  // its addresses and prefixes: what it may send from and what is routed to it
+  config::PortLimits limits;      // its own, its tenant's or the host's
 };
 
 // Where packets to one prefix of a tenant go, after names and numbers are resolved.
@@ -144,7 +145,8 @@ class Block {
 void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& port);
 void group1_decap(Block& block, const std::vector<const TenantPlan*>& tenants);
 void group1_uplink(Block& block, const std::vector<const TenantPlan*>& tenants);
-void group2_nat(Block& block, const TenantPlan& tenant);
+// `from`: the port a port block belongs to, in its own tenant's chain; null for peers and in the other blocks.
+void group2_nat(Block& block, const TenantPlan& tenant, const LocalPort* from);
 void group3_encap(Block& block, const TenantPlan& tenant, Routes routes);
 void group4_egress(Block& block, const TenantPlan& tenant);
 // `from`: the port a port block belongs to, whose anti-spoofing is repeated; null in the other blocks.

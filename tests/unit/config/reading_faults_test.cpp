@@ -151,7 +151,7 @@ host.yaml:3:28: underlay: unknown key 'adress'; did you mean address?
      {.host = R"(
 underlay: {device: uplink, address: 192.0.2.1, vlan: 2, mtu: 1600}
 public: {vlan: 30, gateway: 198.51.100.1}
-limits: {new_connections_per_second: 20000}
+limits: {connections: 20000}
 )",
       .blue = more(R"(
 dhcp: true
@@ -162,7 +162,7 @@ limits: {connections: 1000}
 ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], dhcp: true}]
 )")},
      R"(
-host.yaml:5:10: limits: new_connections_per_second is not supported yet: this version would not enforce it; remove it
+host.yaml:5:10: limits: connections is not supported yet: this version would not enforce it; remove it
 blue.yaml:6:1: tenant: dhcp is not supported yet: this version would not answer; remove it
 blue.yaml:7:1: tenant: services is not supported yet: this version would not publish them; remove it
 blue.yaml:8:1: tenant: load_balancers is not supported yet: this version would not balance anything; remove it
@@ -182,7 +182,21 @@ ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1],
      R"(
 host.yaml:4:26: limits: hardware_rules: '16777217' is out of range; write a number from 0 to 16777216
 blue.yaml:6:26: limits: hardware_rules: 'many' is not a decimal number; write a number from 0 to 16777216
-blue.yaml:7:82: port: limits is not supported yet: this version would not enforce them; remove it
+blue.yaml:7:91: limits: unknown key 'hardware_rules'; keys here are: arp_nd_per_second, new_connections_per_second
+)"},
+    {"rates_are_numbers_of_the_host_a_tenant_or_a_port",
+     {.host = R"(
+underlay: {device: uplink, address: 192.0.2.1}
+limits: {new_connections_per_second: 0}
+)",
+      .blue = more(R"(
+limits: {arp_nd_per_second: 1000001}
+ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], limits: {new_connections_per_second: fast}}]
+)")},
+     R"(
+host.yaml:4:38: limits: new_connections_per_second: '0' is out of range; write a number from 1 to 1000000
+blue.yaml:6:29: limits: arp_nd_per_second: '1000001' is out of range; write a number from 1 to 1000000
+blue.yaml:7:119: limits: new_connections_per_second: 'fast' is not a decimal number; write a number from 1 to 1000000
 )"},
     {"an_empty_file_is_a_fault",
      {.blue = whole(R"(
@@ -548,7 +562,7 @@ blue.yaml:7:5: port: the port has no addresses; add at least one, such as addres
 blue.yaml:8:19: port 'a': vf 0 needs a NIC, but representors are manual; name the representor by device: NAME, or declare nic: {pci: …, vfs: …} in the Host document
 blue.yaml:8:30: port 'a': vf and device are both given; keep vf: the number of the VF, or device: the representor's name
 blue.yaml:8:71: port 'a': the port has no addresses; add at least one, such as addresses: [10.0.0.1]
-blue.yaml:9:5: port: expected a map, found text; keys here are: name, vf, device, mac, addresses, prefixes, security_groups
+blue.yaml:9:5: port: expected a map, found text; keys here are: name, vf, device, mac, addresses, prefixes, security_groups, limits
 )"},
     {"a_vlan_says_its_gateways_mac",
      {.blue = more(R"(

@@ -256,6 +256,47 @@ TEST(Group0, lets_in_own_mac_with_own_address_and_punts_what_is_not_for_conntrac
   EXPECT_EQ(lines.back().substr(0, 5), "1000 ");
 }
 
+// The port's own limit before its tenant's before the host's, on the way of what its guest begins and on no other.
+TEST(Group2, a_limit_of_new_connections_stands_before_group_7) {
+  Config config = blue_with_two_ports();
+  auto limited = [&config](IfIndex device) {
+    const RuleSet rules = compile(config, facts_with_all_ports(config));
+    std::vector<std::string> found;
+    for (const std::string& line : chain_text(rules, device, blue(Group::nat)))
+      if (line.find("police") != std::string::npos) found.push_back(line);
+    return found;
+  };
+  EXPECT_TRUE(limited(kWeb).empty()) << "any number";
+  auto has_rate = [&](IfIndex device, const std::string& rate) {
+    const auto found = limited(device);
+    return found.size() == 1 && found[0].substr(0, 2) == "7 " && found[0].find("+trk+new") != std::string::npos &&
+           found[0].find("pkts_rate " + rate + " ") != std::string::npos;
+  };
+  config.host.limits.new_connections_per_second = 1000;
+  EXPECT_TRUE(has_rate(kWeb, "1000"));
+  config.tenants[0].port_limits.new_connections_per_second = 100;
+  EXPECT_TRUE(has_rate(kWeb, "100"));
+  config.tenants[0].ports[0].limits.new_connections_per_second = 10;
+  EXPECT_TRUE(has_rate(kWeb, "10"));
+  EXPECT_TRUE(has_rate(kDb, "100")) << "the other port";
+  EXPECT_TRUE(limited(kVxlan).empty()) << "what comes from elsewhere";
+}
+
+TEST(Group0, limits_of_questions_are_the_ports_own_then_its_tenants_then_the_hosts) {
+  Config config = blue_with_two_ports();
+  auto rate = [&config] {
+    const RuleSet rules = compile(config, facts_with_all_ports(config));
+    const std::string first = chain_text(rules, kWeb, 0).front();
+    const size_t at = first.find("pkts_rate ");
+    return at == std::string::npos ? first : first.substr(at + 10, first.find(' ', at + 10) - at - 10);
+  };
+  EXPECT_EQ(rate(), "200");
+  config.tenants[0].port_limits.arp_nd_per_second = 20;
+  EXPECT_EQ(rate(), "20");
+  config.tenants[0].ports[0].limits.arp_nd_per_second = 2;
+  EXPECT_EQ(rate(), "2");
+}
+
 TEST(Group2, translates_again_only_where_something_is_translated) {
   Config config = blue_with_two_ports();
   const auto plain = chain_text(compile(config, facts_with_all_ports(config)), kWeb, blue(Group::nat));

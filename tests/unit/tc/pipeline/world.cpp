@@ -18,10 +18,11 @@ using config::Tenant;
 class Builder {
  public:
   Builder(uint64_t seed, const Wishes& wishes)
-      : dice_(seed * 0x9e3779b97f4a7c15ULL + 1), wishes_(wishes), group_dice_(seed * 31) {}
+      : dice_(seed * 0x9e3779b97f4a7c15ULL + 1), wishes_(wishes), group_dice_(seed * 31), limit_dice_(seed * 37) {}
 
   World build() {
     host();
+    if (limit_dice_.chance(20)) config().host.limits.new_connections_per_second = limit_dice_.between(1, 10'000);
     const uint32_t count = dice_.between(1, wishes_.tenants_max);
     std::set<uint32_t> vnis;
     while (vnis.size() < count) vnis.insert(dice_.chance(10) ? 0xffffffU - dice_.below(3) : dice_.between(1, 400));
@@ -30,8 +31,12 @@ class Builder {
     for (Tenant& t : world_.config.tenants) routes(t);
     for (Tenant& t : world_.config.tenants) nat(t);
     public_routes();
-    for (Tenant& t : world_.config.tenants)
+    for (Tenant& t : world_.config.tenants) {
       if (group_dice_.chance(40)) groups(t);
+      if (limit_dice_.chance(20)) t.port_limits.new_connections_per_second = limit_dice_.between(1, 10'000);
+      for (Port& p : t.ports)
+        if (limit_dice_.chance(20)) p.limits.new_connections_per_second = limit_dice_.between(1, 10'000);
+    }
     facts();
     return std::move(world_);
   }
@@ -304,7 +309,8 @@ class Builder {
 
   Dice dice_;
   Wishes wishes_;
-  Dice group_dice_;  // its own, so that worlds are what they are without groups
+  Dice group_dice_;  // their own, so that worlds are what they are without groups
+  Dice limit_dice_;
   World world_;
   uint32_t next_slice_ = 1024;
   uint8_t next_whole_ = 20;
