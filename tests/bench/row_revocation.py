@@ -69,9 +69,9 @@ def rows_revocation(rounds: int, connections: int = CONNECTIONS) -> list[Row]:
     times: list[float] = []
     lost = ended = 0
     with Lab(load(), Path(os.environ.get("SEPAL_OUT", "/tmp")) / "logs" / "bench") as lab:
+        agent = lab.start_agent("h1", config.path, "--look-interval", str(LOOKS_EVERY))
         # So that none of them ends by itself.
         lab.ns("h1").run(["sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=3600"])
-        agent = lab.start_agent("h1", config.path, "--look-interval", str(LOOKS_EVERY))
         for number in range(rounds):
             _allow(config, agent, KEPT, FORBIDDEN)
             _begin(lab, connections)
