@@ -49,4 +49,10 @@ std::optional<Vni> tenant_given(const Command& command, const Names& names) {
   return std::nullopt;
 }
 
+bool tenant_asked(const Command& command, const Names& names, std::optional<Vni>& only) {
+  if (!command.options.has("--tenant")) return true;
+  only = tenant_given(command, names);
+  return only.has_value();
+}
+
 }  // namespace sepal::agent

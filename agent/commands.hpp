@@ -46,6 +46,9 @@ int complain(const Command& command, const Error& error);
 // The tenant of --tenant: by name, or by VNI, so that it works without a configuration. nullopt: explained already.
 std::optional<Vni> tenant_given(const Command& command, const Names& names);
 
+// The same where the option may be left out: then `only` is nothing. False: explained already.
+bool tenant_asked(const Command& command, const Names& names, std::optional<Vni>& only);
+
 // Prints what a daemon did in our place and returns the exit status it gives.
 int relay(const Command& command, const nlohmann::json& reply);
 

@@ -79,10 +79,7 @@ int command_drops(const Command& command) {
   auto shown = gather_shown(kernel, config ? &*config : nullptr, command.paths);
   if (!shown) return complain(command, shown.error());
   std::optional<Vni> only;
-  if (command.options.has("--tenant")) {
-    only = tenant_given(command, shown->names);
-    if (!only) return kExitError;
-  }
+  if (!tenant_asked(command, shown->names, only)) return kExitError;
   std::vector<Drop> drops = drops_of(*shown);
   std::vector<Verdicts> verdicts;
   std::optional<Error> no_counts;

@@ -263,10 +263,7 @@ int command_offload(const Command& command) {
   auto shown = gather_shown(kernel, config ? &*config : nullptr, command.paths);
   if (!shown) return complain(command, shown.error());
   std::optional<Vni> only;
-  if (command.options.has("--tenant")) {
-    only = tenant_given(command, shown->names);
-    if (!only) return kExitError;
-  }
+  if (!tenant_asked(command, shown->names, only)) return kExitError;
   std::map<Zone, ConnectionCount> connections;
   std::optional<Error> untracked;
   auto listed = netlink::for_each_connection(

@@ -163,9 +163,7 @@ std::optional<Choice> read_choice(const Command& command, const Shown& shown) {
     return std::nullopt;
   }
   if (*group) choice.group = static_cast<unsigned>(**group);
-  if (!command.options.has("--tenant")) return choice;
-  choice.vni = tenant_given(command, shown.names);
-  if (!choice.vni) return std::nullopt;
+  if (!tenant_asked(command, shown.names, choice.vni)) return std::nullopt;
   return choice;
 }
 

@@ -1,7 +1,6 @@
 // See drops.hpp.
 #include "agent/drops.hpp"
 
-#include <algorithm>
 #include <map>
 #include <tuple>
 
@@ -25,16 +24,6 @@ tc::DropReason reason_of(const tc::ActionKind& action) {
   return program->name == "sepal_slice" ? tc::DropReason::outside_slice : tc::DropReason::not_answered;
 }
 
-// What an action dropped. One that runs a program counts a drop only when the program itself says so: where the rule's
-// own verdict is to drop what the program leaves alone, it is what the next action never saw.
-uint64_t dropped_by(const Filter& filter, size_t action) {
-  const auto& stats = filter.state.stats;
-  const auto* program = std::get_if<tc::Bpf>(&filter.rule.spec.actions[action].kind);
-  if (program == nullptr || program->verdict.control != tc::Control::drop || action + 1 >= stats.size())
-    return stats[action].drops;
-  return stats[action].packets - std::min(stats[action].packets, stats[action + 1].packets);
-}
-
 }  // namespace
 
 std::vector<Drop> drops_of(const Shown& shown) {
@@ -49,8 +38,7 @@ std::vector<Drop> drops_of(const Shown& shown) {
     };
     if (rule.origin) add(rule.origin->drop, rule.packets(), rule.bytes());
     const auto& actions = rule.filter.rule.spec.actions;
-    for (size_t i = 0; i < rule.filter.state.stats.size() && i < actions.size(); ++i)
-      add(reason_of(actions[i].kind), dropped_by(rule.filter, i), 0);
+    for (size_t i = 0; i < actions.size(); ++i) add(reason_of(actions[i].kind), rule.dropped_by(i), 0);
   }
   std::vector<Drop> drops;
   drops.reserve(sums.size());

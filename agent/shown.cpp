@@ -44,19 +44,28 @@ bool judges(const tc::ActionKind& kind) {
   return program != nullptr && program->name == "sepal_policy";
 }
 
+uint64_t ShownRule::dropped_by(size_t action) const {
+  const auto& stats = filter.state.stats;
+  const auto& actions = filter.rule.spec.actions;
+  if (action >= stats.size() || action >= actions.size() || std::holds_alternative<tc::Gact>(actions[action].kind))
+    return 0;
+  const auto* program = std::get_if<tc::Bpf>(&actions[action].kind);
+  if (program == nullptr || program->verdict.control != tc::Control::drop || action + 1 >= stats.size())
+    return stats[action].drops;
+  return stats[action].packets - std::min(stats[action].packets, stats[action + 1].packets);
+}
+
 uint64_t ShownRule::denied() const {
   uint64_t denied = 0;
-  for (size_t i = 0; i < filter.state.stats.size() && i < filter.rule.spec.actions.size(); ++i)
-    if (judges(filter.rule.spec.actions[i].kind)) denied += filter.state.stats[i].drops;
+  for (size_t i = 0; i < filter.rule.spec.actions.size(); ++i)
+    if (judges(filter.rule.spec.actions[i].kind)) denied += dropped_by(i);
   return denied;
 }
 
 uint64_t ShownRule::dropped_by_action() const {
   uint64_t dropped = 0;
-  for (size_t i = 0; i < filter.state.stats.size() && i < filter.rule.spec.actions.size(); ++i) {
-    const tc::ActionKind& kind = filter.rule.spec.actions[i].kind;
-    if (!std::holds_alternative<tc::Gact>(kind) && !judges(kind)) dropped += filter.state.stats[i].drops;
-  }
+  for (size_t i = 0; i < filter.rule.spec.actions.size(); ++i)
+    if (!judges(filter.rule.spec.actions[i].kind)) dropped += dropped_by(i);
   return dropped;
 }
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 import re
 import socket
-import threading
 import time
 from pathlib import Path
 
 from tests.lab import Lab, load
 from tests.lab.agent import Agent
 from tests.vm.configs import HostConfig
+from tests.vm.traffic import Stream
 
 from .bed import TMP
 from .measure import Row, say, settle
@@ -20,48 +20,8 @@ from .measure import Row, say, settle
 CONNECTIONS = 10_000
 KEPT, FORBIDDEN = 7901, 7902  # half of the connections to each
 APP = "10.0.0.3"
+RATE = 200  # datagrams per second of each stream
 LOOKS_EVERY = 600  # seconds: no look of the daemon's falls into a round
-
-
-class Paced:
-    """A datagram every few milliseconds on one connection; when the last one arrived, and which did not."""
-
-    def __init__(self, lab: Lab, port: int, every: float = 0.005) -> None:
-        self.receiver = lab.ns("blue-app").socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        self.receiver.bind(("", port))
-        self.receiver.settimeout(0.2)
-        self.sender = lab.ns("blue-web").socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sender.connect((APP, port))
-        self.port, self.every, self.sent, self.last, self.arrived = port, every, 0, 0.0, set[int]()
-        self.stop = threading.Event()
-        self.threads = [threading.Thread(target=self._send, daemon=True), threading.Thread(target=self._receive, daemon=True)]
-        for thread in self.threads:
-            thread.start()
-
-    def end(self) -> None:
-        self.stop.set()
-        for thread in self.threads:
-            thread.join()
-        self.sender.close()
-        self.receiver.close()
-
-    def _send(self) -> None:
-        while not self.stop.wait(self.every):
-            self.sender.send(self.sent.to_bytes(8, "big"))
-            self.sent += 1
-
-    def _receive(self) -> None:
-        while True:
-            try:
-                data = self.receiver.recv(100)
-            except TimeoutError:
-                if self.stop.is_set():
-                    return
-                continue
-            if len(data) == 8:  # not one of the crowd's
-                self.last = time.monotonic()
-                self.arrived.add(int.from_bytes(data, "big"))
 
 
 def rows_revocation(rounds: int, connections: int = CONNECTIONS) -> list[Row]:
@@ -76,23 +36,22 @@ def rows_revocation(rounds: int, connections: int = CONNECTIONS) -> list[Row]:
             _allow(config, agent, KEPT, FORBIDDEN)
             _begin(lab, connections)
             settle()
-            kept, forbidden = Paced(lab, KEPT), Paced(lab, FORBIDDEN)
-            time.sleep(1)
-            begin = time.monotonic()
-            _allow(config, agent, KEPT)
-            reloaded = time.monotonic() - begin
-            time.sleep(2)
-            for stream in (forbidden, kept):
-                stream.end()
+            web, app = lab.ns("blue-web"), lab.ns("blue-app")
+            with Stream(web, app, APP, KEPT, RATE) as kept, Stream(web, app, APP, FORBIDDEN, RATE) as forbidden:
+                time.sleep(1)
+                begin = time.monotonic()
+                _allow(config, agent, KEPT)
+                reloaded = time.monotonic() - begin
+                time.sleep(2)
             if not begin - 0.5 < forbidden.last < begin + reloaded + 1.5:
                 raise RuntimeError("the forbidden stream did not flow before, or does not end")
             times.append(max(0.0, forbidden.last - begin) * 1000)
-            lost += kept.sent - len(kept.arrived)
+            lost += kept.lost
             ended = _ended(agent, number + 1)
             if ended < connections // 2:
                 raise RuntimeError(f"only {ended} of {connections // 2} forbidden connections ended")
             say(f"revocation, round {number + 1} of {rounds}: last forbidden packet after {times[-1]:.0f} ms, reload {reloaded * 1000:.0f} ms, "
-                f"{ended} connections ended, {kept.sent - len(kept.arrived)} of {kept.sent} allowed packets lost")
+                f"{ended} connections ended, {kept.lost} of {kept.sent} allowed packets lost")
     times.sort()
     median = times[len(times) // 2]
     return [

@@ -117,7 +117,7 @@ class NicWorlds : public testing::Test {
     const std::set<HeldRule> held = nic_.rules();
     size_t known = 0;
     expect_invariants(
-        open_.borrow(), config, paths_, seed,
+        kernel_, config, paths_, seed,
         [&](const tc::CompiledRule& rule, const World& world) {
           const auto at = place(rule.rule.id, rule.cookie, world);
           return at && held.contains(*at);
@@ -125,12 +125,12 @@ class NicWorlds : public testing::Test {
         ends_);
     if (HasFailure()) return;
     // What the kernel says is in hardware is what the NIC has, and nothing else is there.
-    auto difference = find_difference(kernel_ref(), config, paths_);
+    auto difference = find_difference(kernel_, config, paths_);
     ASSERT_TRUE(difference);
     in_software_ = 0;
     std::set<IfIndex> devices = devices_of(difference->wanted);
     for (const IfIndex device : devices) {
-      auto filters = dump_filters(open_.borrow().route, device);
+      auto filters = dump_filters(kernel_.route, device);
       ASSERT_TRUE(filters) << filters.error().message();
       for (const Filter& filter : *filters) {
         if (!filter.state.cookie) continue;
@@ -145,14 +145,9 @@ class NicWorlds : public testing::Test {
     EXPECT_EQ(known, held.size()) << "the NIC holds rules that nobody wants";
   }
 
-  Kernel& kernel_ref() {
-    kernel_.emplace(open_.borrow());
-    return *kernel_;
-  }
-
   test::SimulatedNic nic_;
   OpenKernel open_;
-  std::optional<Kernel> kernel_;
+  Kernel kernel_ = open_.borrow();
   std::vector<std::string> representors_;
   std::string directory_;
   Paths paths_;
@@ -172,7 +167,7 @@ TEST_F(NicWorlds, whatever_the_nic_refuses_the_invariants_hold_in_its_tables_and
     Dice dice(seed * 91);
     const config::Config config = placed(world);
     auto now = Clock::now();
-    Reconciler reconciler(open_.borrow(), paths_);
+    Reconciler reconciler(kernel_, paths_);
     reconciler.set_clock([&now] { return now; });
     turn_a_knob(nic_, dice);
     auto report = reconciler.apply(config, {});
@@ -197,7 +192,7 @@ TEST_F(NicWorlds, whatever_the_nic_refuses_the_invariants_hold_in_its_tables_and
   }
   std::printf("%zu sets, in %zu the NIC refused something that left hardware; %zu rules in its tables\n", sets, demoted,
               ends_.in_hardware);
-  EXPECT_TRUE(remove_everything(kernel_ref(), paths_, {}));
+  EXPECT_TRUE(remove_everything(kernel_, paths_, {}));
   EXPECT_EQ(nic_.rules().size(), 0U);
   if (seeds.first == seeds.last || HasFailure()) return;
   EXPECT_GT(sets, 10U);

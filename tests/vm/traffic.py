@@ -175,6 +175,7 @@ class Stream:
         self._stop = threading.Event()
         self.sent = 0
         self.received: set[int] = set()
+        self.last = 0.0  # when something arrived last, time.monotonic()
         self._threads = [threading.Thread(target=self._send, daemon=True),
                          threading.Thread(target=self._receive, daemon=True)]
 
@@ -212,6 +213,7 @@ class Stream:
         while True:
             try:
                 self.received.add(int.from_bytes(self._receiver.recv(64)[:8], "big"))
+                self.last = time.monotonic()
             except (TimeoutError, socket.timeout):
                 if self._stop.is_set() and len(self.received) >= self.sent:
                     return
