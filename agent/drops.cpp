@@ -36,7 +36,11 @@ std::vector<Drop> drops_of(const Shown& shown) {
       sum.first += packets;
       sum.second += bytes;
     };
-    if (rule.origin) add(rule.origin->drop, rule.packets(), rule.bytes());
+    if (rule.origin && rule.origin->drop != tc::DropReason::none) {
+      // Whatever its actions do: nothing that it takes goes on.
+      add(rule.origin->drop, rule.packets(), rule.bytes());
+      continue;
+    }
     const auto& actions = rule.filter.rule.spec.actions;
     for (size_t i = 0; i < actions.size(); ++i) add(reason_of(actions[i].kind), rule.dropped_by(i), 0);
   }

@@ -41,7 +41,8 @@ class LoadedSlowPath : public SlowPath {
     if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
     return SlowPathPrograms{{loaded_->neighbour().name, loaded_->neighbour().tag},
                             {loaded_->slice().name, loaded_->slice().tag},
-                            {policies_->program().name, policies_->program().tag}};
+                            {policies_->program().name, policies_->program().tag},
+                            {loaded_->icmp().name, loaded_->icmp().tag}};
   }
 
   Result<void> pin() override {
@@ -52,7 +53,8 @@ class LoadedSlowPath : public SlowPath {
 
   Result<int> program_fd(const tc::Bpf& action) override {
     if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
-    for (const bpf::Program* program : {&loaded_->neighbour(), &loaded_->slice(), &policies_->program()})
+    for (const bpf::Program* program :
+         {&loaded_->neighbour(), &loaded_->slice(), &loaded_->icmp(), &policies_->program()})
       if (program->name == action.name && program->tag == action.tag) return program->fd.get();
     return fail(Errc::internal, "no eBPF program " + action.name + " of this tag is loaded");
   }

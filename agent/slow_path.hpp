@@ -19,6 +19,7 @@ struct SlowPathPrograms {
   tc::BpfProgram answer_neighbour;
   tc::BpfProgram choose_slice;
   tc::BpfProgram judge_policy;
+  tc::BpfProgram speak_icmp;
 };
 
 struct Enforced {

@@ -60,4 +60,10 @@ struct sepal_slice_value {
   __u32 slice; /* goes into skb->hash, never 0 */
 };
 
+/* skb->mark for program sepal_icmp, set and cleared by the actions around it; 0: an echo request. */
+#define SEPAL_ICMP_EXPIRED 1
+
+/* Who speaks to guests where no configured gateway is meant. */
+#define SEPAL_GATEWAY_IPV4 {169, 254, 1, 1} /* and fe80::1 */
+
 #endif

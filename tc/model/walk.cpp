@@ -108,6 +108,17 @@ bool Dataplane::answer_question(Run& run) const {
   return true;
 }
 
+// The rule has matched an echo request to a gateway; a station answers, and to one.
+bool Dataplane::answer_echo(Run& run) const {
+  Packet& packet = run.packet;
+  const uint8_t first = packet.src.bytes[0];
+  const bool one_host = packet.src.is_v4() ? first != 0 && first != 127 && first < 224
+                                           : !packet.src.is_multicast() && !packet.src.is_unspecified();
+  if (!one_host || packet.fragment || packet.dst_mac.is_multicast() || packet.src_mac.is_multicast()) return false;
+  packet.answer = packet.dst_mac;
+  return true;
+}
+
 bool Dataplane::choose_slice(Run& run) const {
   Packet& packet = run.packet;
   const uint16_t port = packet.quoted ? packet.quoted->src_port : packet.icmp_id;
@@ -219,7 +230,11 @@ bool Dataplane::act(Run& run, const CompiledRule& rule, size_t first, View view)
         if (!judge(run)) return end(Outcome::Kind::dropped);
         continue;
       }
-      const bool done = bpf->name == "sepal_slice" ? choose_slice(run) : answer_question(run);
+      // Where the TTL ends the packet does; what its sender is told is another.
+      if (bpf->name == "sepal_icmp" && packet.mark == SEPAL_ICMP_EXPIRED) return end(Outcome::Kind::dropped);
+      const bool done = bpf->name == "sepal_slice"  ? choose_slice(run)
+                        : bpf->name == "sepal_icmp" ? answer_echo(run)
+                                                    : answer_question(run);
       if (!done) {
         if (auto ended = follow(bpf->verdict, false)) return *ended;
       }

@@ -68,6 +68,7 @@ class Dataplane {
   // Runs actions from `first` on; true when the packet's way ended, else run.next is the chain that follows, if any.
   bool act(Run& run, const CompiledRule& rule, size_t first, View view) const;
   bool answer_question(Run& run) const;
+  bool answer_echo(Run& run) const;
   bool choose_slice(Run& run) const;
   [[nodiscard]] bool judge(Run& run) const;
   void finish_sent(Run& run, const CompiledRule& rule, IfIndex device) const;

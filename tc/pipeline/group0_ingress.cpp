@@ -1,5 +1,6 @@
 // Group 0, shared ingress: chain 0 of every guest's representor.
-// Arrives: whatever the guest sends. Matched: questions for the guest services (ARP, ND) behind a token bucket, packets
+// Arrives: whatever the guest sends. Matched: questions for the guest services (ARP, ND, echo requests to the gateway)
+// behind a token bucket for each kind, packets
 // that must not reach conntrack or routing as they are (fragments, expiring TTL), and the guest's own MAC with one of
 // its own addresses. Left on the packet: the connection of the tenant's zone, already translated when it has a
 // translation. A miss is a spoofed, tagged or foreign frame: counted and dropped.
@@ -11,8 +12,9 @@ namespace {
 // One priority for one protocol: tagged frames then match nothing but the last rule, in software as in hardware.
 constexpr uint16_t kPrioArp = 1;
 constexpr uint16_t kPrioNd = 2;
-constexpr uint16_t kPrioPunt[] = {3, 4};    // by family
-constexpr uint16_t kPrioSource[] = {5, 6};  // by family
+constexpr uint16_t kPrioEcho[] = {3, kPrioNd};  // by family
+constexpr uint16_t kPrioPunt[] = {4, 5};        // by family
+constexpr uint16_t kPrioSource[] = {6, 7};      // by family
 
 // Router and neighbour solicitations, neighbour advertisements: what an honest guest sends.
 constexpr uint8_t kNdTypes[] = {133, 135, 136};
@@ -27,6 +29,15 @@ void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& por
   block.add(0, kPrioArp, kEthArp, Match().eth_type(kEthArp), {police_packets(rate, rate), goto_chain(services)}, tag);
   for (uint8_t type : kNdTypes) {
     block.add(0, kPrioNd, kEthIpv6, ip_protocol(Family::ipv6, kProtoIcmpv6).set(Key::icmp_type, type),
+              {police_packets(rate, rate), goto_chain(services)}, tag);
+  }
+  // Before what expires: the gateway is asked with any TTL.
+  for (const IpAddr& gateway : gateways_of(*tenant.tenant)) {
+    const Family family = gateway.family;
+    block.add(0, kPrioEcho[static_cast<size_t>(family)], eth_of(family),
+              ip_protocol(family, icmp_of(family))
+                  .set(Key::icmp_type, echo_of(family))
+                  .ip(Key::dst_ip4, IpPrefix::host(gateway)),
               {police_packets(rate, rate), goto_chain(services)}, tag);
   }
   for (Family family : kFamilies) {

@@ -1,9 +1,9 @@
 // Group 6, guest services: software only, ends here.
-// Arrives: ARP and neighbour solicitations of guests (behind their token bucket) and of the wire. Matched: the two
-// kinds of question; a program answers in place from the map of neighbours and the redirect beside it sends the answer
-// back where the question came from. What it does not answer falls to the action's default: dropped on a guest's port
-// and on a tenant VLAN, passed to the host on the public side, which has addresses of its own there. A miss drops, or
-// passes, alike.
+// Arrives: ARP, neighbour solicitations and echo requests to the gateway of guests (behind their token buckets), the
+// first two of the wire, too. Matched: the kinds of question; a program answers in place from the map of neighbours and
+// the redirect beside it sends the answer back where the question came from. What it does not answer falls to the
+// action's default: dropped on a guest's port and on a tenant VLAN, passed to the host on the public side, which has
+// addresses of its own there. A miss drops, or passes, alike.
 #include "tc/pipeline/plan.hpp"
 
 namespace sepal::tc {
@@ -24,6 +24,11 @@ void add_services(Block& block, Vni vni, const config::Location& where, Control 
   block.add(chain, 1, kEthAll, Match().eth_type(kEthArp), answer, tag);
   block.add(chain, 1, kEthAll, ip_protocol(Family::ipv6, kProtoIcmpv6).set(Key::icmp_type, kNdSolicitation), answer,
             tag);
+  const BpfProgram& speaker = block.facts().speak_icmp;
+  for (Family family : kFamilies) {
+    block.add(chain, 1, kEthAll, ip_protocol(family, icmp_of(family)).set(Key::icmp_type, echo_of(family)),
+              {bpf(speaker.name, speaker.tag, unanswered), redirect(block.device())}, tag);
+  }
   Tag last = tag;
   last.drop = DropReason::not_answered;
   block.add(chain, kPrioLast, kEthAll, Match(), {drop()}, last);

@@ -211,6 +211,7 @@ void make_plan(const config::Config& config, const Facts& facts, Plan& plan, Rul
     added.tenant = &tenant;
     added.vni = tenant.vni;
     added.zone = out.zones.at(tenant.vni);
+    added.questions_per_second = tenant.port_limits.arp_nd_per_second.value_or(config.host.limits.arp_nd_per_second);
     add_ports(config.host, tenant, facts, added, out);
     note_beyond_nic(added, out);
     for (const config::Nat& nat : tenant.nat) {
@@ -369,6 +370,15 @@ std::vector<Target> targets_in_block(const TenantPlan& tenant, Routes routes) {
 }
 
 uint16_t eth_of(Family family) { return family == Family::ipv4 ? kEthIpv4 : kEthIpv6; }
+
+std::vector<IpAddr> gateways_of(const config::Tenant& tenant) {
+  std::vector<IpAddr> gateways{IpAddr::v4(169, 254, 1, 1), *IpAddr::parse("fe80::1")};
+  for (const config::Subnet& subnet : tenant.subnets)
+    if (subnet.gateway) gateways.push_back(*subnet.gateway);
+  std::sort(gateways.begin(), gateways.end());
+  gateways.erase(std::unique(gateways.begin(), gateways.end()), gateways.end());
+  return gateways;
+}
 
 Match fragments(Family family) { return Match().eth_type(eth_of(family)).set(Key::ip_flags, kIpFlagFrag, kIpFlagFrag); }
 

@@ -64,6 +64,7 @@ struct TenantPlan {
   const config::Tenant* tenant = nullptr;
   Vni vni;
   Zone zone;
+  uint32_t questions_per_second = 0;  // limits.arp_nd_per_second of what is nobody's port
   std::vector<LocalPort> ports;
   std::vector<Target> targets;           // sorted by prefix, one for each
   std::vector<const TenantPlan*> peers;  // reached by a Target::peer, sorted by VNI, each once
@@ -159,6 +160,9 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes);
 // The last rule of every chain stands here; nothing else does.
 inline constexpr uint16_t kPrioLast = 1000;
 
+// Where guests of this tenant find their gateway: 169.254.1.1 and fe80::1, and those of its subnets.
+std::vector<IpAddr> gateways_of(const config::Tenant& tenant);
+
 // Longest prefix first: /32 and /128 stand at `base`, each bit less one `stride` further.
 uint16_t prefix_prio(const IpPrefix& prefix, uint16_t base, uint16_t stride = 1);
 
@@ -176,6 +180,7 @@ uint16_t eth_of(Family family);
 inline constexpr Family kFamilies[] = {Family::ipv4, Family::ipv6};
 inline uint8_t icmp_of(Family family) { return family == Family::ipv4 ? kProtoIcmp : kProtoIcmpv6; }
 inline constexpr uint8_t kNdSolicitation = 135;
+inline uint8_t echo_of(Family family) { return family == Family::ipv4 ? 8 : 128; }
 
 // What of the public side belongs to a `nat` entry: its address, and for a slice TCP and UDP to each block of its
 // ports.

@@ -297,6 +297,7 @@ json pure(const std::string& directory, long times) {
     facts.uplink_mac = *MacAddr::parse("02:00:00:00:f1:01");
     facts.answer_neighbour.name = "sepal_neigh";
     facts.choose_slice.name = "sepal_slice";
+    facts.speak_icmp.name = "sepal_icmp";
     facts.judge_policy.name = "sepal_policy";
     uint32_t index = 10;
     for (const auto& tenant : config.tenants)

@@ -44,6 +44,7 @@ Facts facts_for(const config::Config& config) {
   facts.public_gateway4 = facts.public_gateway6 = MacAddr{{0x02, 0, 0, 0, 0x30, 1}};
   facts.answer_neighbour = {"sepal_neigh", {}};
   facts.choose_slice = {"sepal_slice", {}};
+  facts.speak_icmp = {"sepal_icmp", {}};
   return facts;
 }
 

@@ -28,7 +28,7 @@ namespace sepal::agent {
 class FakeSlowPath : public SlowPath {
  public:
   bool pinned = false;
-  SlowPathPrograms loaded{{"sepal_neigh", {1}}, {"sepal_slice", {2}}, {"sepal_policy", {3}}};
+  SlowPathPrograms loaded{{"sepal_neigh", {1}}, {"sepal_slice", {2}}, {"sepal_policy", {3}}, {"sepal_icmp", {4}}};
   std::vector<tc::NeighbourEntry> neighbours;  // sorted
   std::vector<tc::SliceEntry> slices;          // sorted
   std::map<Vni, uint64_t> in_force;
@@ -42,7 +42,10 @@ class FakeSlowPath : public SlowPath {
     return {};
   }
   Result<int> program_fd(const tc::Bpf& action) override {
-    return action.name == "sepal_neigh" ? 100 : action.name == "sepal_slice" ? 101 : 102;
+    return action.name == "sepal_neigh"    ? 100
+           : action.name == "sepal_slice"  ? 101
+           : action.name == "sepal_policy" ? 102
+                                           : 103;
   }
   Result<void> put_entries(const std::vector<tc::NeighbourEntry>& n, const std::vector<tc::SliceEntry>& s) override {
     calls.emplace_back("put");

@@ -244,7 +244,8 @@ TEST(Compile, a_port_whose_peer_is_beyond_the_nics_zones_leaves_hardware_as_a_wh
 TEST(Group0, lets_in_own_mac_with_own_address_and_punts_what_is_not_for_conntrack) {
   const Config config = blue_with_two_ports();
   const RuleSet rules = compile(config, facts_with_all_ports(config));
-  EXPECT_EQ(chain_text(rules, kWeb, 0).size(), 1U + 3U + 4U + 2U + 1U) << "ARP, ND, punts, addresses, the rest";
+  EXPECT_EQ(chain_text(rules, kWeb, 0).size(), 1U + 3U + 2U + 4U + 2U + 1U)
+      << "ARP, ND, echo requests to the gateways, punts, addresses, the rest";
   const auto lines = chain_text(rules, kWeb, 0);
   EXPECT_NE(std::find_if(lines.begin(), lines.end(),
                          [](const std::string& l) {
@@ -551,6 +552,34 @@ TEST(Group5, a_guests_report_of_its_groups_is_multicast_and_no_expired_ttl) {
     EXPECT_EQ(reason(mld), DropReason::multicast);
     EXPECT_EQ(reason(expired), DropReason::ttl_expired);
   }
+}
+
+TEST(Group6, echo_requests_to_the_gateway_are_answered_with_any_ttl_and_others_go_their_way) {
+  Config config = blue_with_two_ports();
+  config.tenants[0].subnets[0].gateway = ip("10.0.0.254");
+  const RuleSet rules = compile(config, facts_with_all_ports(config));
+  const model::Dataplane dataplane(rules, kVxlan);
+  model::Packet echo = guest_packet(1, "10.0.0.254");
+  echo.protocol = kProtoIcmp;
+  echo.icmp_type = 8;
+  echo.src_port = echo.dst_port = 0;
+  auto end_of = [&](const char* to, uint8_t type, uint8_t ttl) {
+    model::Packet packet = echo;
+    packet.dst = ip(to);
+    packet.icmp_type = type;
+    packet.ttl = ttl;
+    model::Conntrack conntrack;
+    return dataplane.software(kWeb, packet, conntrack);
+  };
+  for (const char* gateway : {"10.0.0.254", "169.254.1.1"}) {
+    for (uint8_t ttl : {uint8_t{1}, uint8_t{64}}) {
+      const model::Outcome outcome = end_of(gateway, 8, ttl);
+      EXPECT_EQ(outcome.packet.answer, echo.dst_mac) << outcome.to_string();
+      EXPECT_EQ(outcome.device, kWeb);
+    }
+  }
+  EXPECT_EQ(end_of("10.0.0.254", 0, 64).packet.answer, std::nullopt) << "a reply is no question";
+  EXPECT_EQ(end_of("10.0.0.253", 8, 1).reason(), DropReason::ttl_expired);
 }
 
 TEST(Group7, multicast_follows_no_default_route_and_leaves_no_connection) {

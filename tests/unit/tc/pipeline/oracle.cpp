@@ -26,6 +26,16 @@ std::optional<DropReason> ends_here(const Packet& packet) {
   return packet.ttl <= 1 ? std::optional(DropReason::ttl_expired) : std::nullopt;
 }
 
+bool is_gateway(const Tenant& tenant, const IpAddr& address) {
+  return address == ip("169.254.1.1") || address == ip("fe80::1") ||
+         std::any_of(tenant.subnets.begin(), tenant.subnets.end(),
+                     [&](const config::Subnet& subnet) { return subnet.gateway == address; });
+}
+
+bool is_echo_request(const Packet& packet) {
+  return packet.is_icmp() && packet.icmp_type == (packet.src.is_v4() ? 8 : 128);
+}
+
 Packet routed(Packet packet, const MacAddr& source, const MacAddr& destination) {
   packet.src_mac = source;
   packet.dst_mac = destination;
@@ -304,6 +314,18 @@ Expected Oracle::from_port(const Tenant& tenant, const Port& port, IfIndex devic
   const bool neighbour = packet.eth_type == kEthIpv6 && packet.is_icmp() && !packet.fragment &&
                          (packet.icmp_type == 133 || packet.icmp_type == 136);
   if (neighbour) return drop("nothing to answer", {DropReason::not_answered});
+  if (is_gateway(tenant, packet.dst) && is_echo_request(packet) && !packet.fragment) {
+    const bool one_host = packet.src.is_v4()
+                              ? packet.src.bytes[0] != 0 && packet.src.bytes[0] != 127 && packet.src.bytes[0] < 224
+                              : !packet.src.is_multicast() && !packet.src.is_unspecified();
+    if (!one_host || packet.dst_mac.is_multicast() || packet.src_mac.is_multicast())
+      return drop("not from one host", {DropReason::none});
+    Expected expected;
+    expected.kind = Expected::Kind::answer;
+    expected.device = device;
+    expected.answer = packet.dst_mac;
+    return expected;
+  }
   if (auto reason = ends_here(packet)) return drop("ends here", {*reason});
   if (packet.src_mac != port.mac || !owns(port, packet.src)) {
     return drop("spoofed", {packet.fragment ? DropReason::bad_fragment : DropReason::spoofed});

@@ -97,6 +97,12 @@ void Traffic::question(Packet& packet) {
   packet.asked = dice_.chance(25) ? ip("fe80::1") : any_address(dice_.of(world_.config.tenants), Family::ipv6);
 }
 
+IpAddr Traffic::a_gateway(const Tenant& tenant, Family family) {
+  for (const config::Subnet& subnet : tenant.subnets)
+    if (subnet.gateway && subnet.gateway->family == family && dice_.chance(50)) return *subnet.gateway;
+  return ip(family == Family::ipv4 ? "169.254.1.1" : "fe80::1");
+}
+
 Arrival Traffic::from_guest() {
   struct Guest {
     const Tenant* tenant;
@@ -125,6 +131,7 @@ Arrival Traffic::from_guest() {
     const Family family = packet.src.family;
     fill(packet, family);
     packet.dst = any_address(*guest.tenant, family);
+    if (packet.is_icmp() && !packet.quoted && dice_.chance(20)) packet.dst = a_gateway(*guest.tenant, family);
     if (dice_.chance(5)) packet.src_mac.bytes[4] = 9;
     if (dice_.chance(5)) packet.src = any_address(*guest.tenant, family);
     if (dice_.chance(2)) packet.eth_type = 0x88cc;

@@ -30,6 +30,7 @@ class Traffic {
   void fill(Packet& packet, Family family);  // protocol, ports, TTL, fragments
   void question(Packet& packet);
   IpAddr any_address(const config::Tenant& tenant, Family family);
+  IpAddr a_gateway(const config::Tenant& tenant, Family family);
 
   const World& world_;
   Dice dice_;

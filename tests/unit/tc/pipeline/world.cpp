@@ -339,6 +339,7 @@ Facts plain_facts(const Config& config) {
   }
   facts.answer_neighbour = {"sepal_neigh", {1, 2, 3, 4, 5, 6, 7, 8}};
   facts.choose_slice = {"sepal_slice", {8, 7, 6, 5, 4, 3, 2, 1}};
+  facts.speak_icmp = {"sepal_icmp", {1, 3, 5, 7, 2, 4, 6, 8}};
   facts.judge_policy = {"sepal_policy", {3, 1, 4, 1, 5, 9, 2, 6}};
   facts.instance = 0x1234;
   return facts;
