@@ -298,6 +298,7 @@ json pure(const std::string& directory, long times) {
     facts.answer_neighbour.name = "sepal_neigh";
     facts.choose_slice.name = "sepal_slice";
     facts.judge_policy.name = "sepal_policy";
+    facts.hear_question.name = "sepal_question";
     uint32_t index = 10;
     for (const auto& tenant : config.tenants)
       for (const auto& port : tenant.ports) facts.ports.emplace(tc::PortKey{tenant.name, port.name}, IfIndex(index++));
