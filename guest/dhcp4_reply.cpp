@@ -43,7 +43,7 @@ std::vector<uint8_t> dhcp_bytes(const Dhcp4Reply& reply) {
   std::memcpy(file, reply.file.data(), std::min(reply.file.size(), sizeof file - 1));
   dhcp.file(file);
   dhcp.type(static_cast<Tins::DHCP::Flags>(reply.type));
-  size_t room = reply.size_max - kHeadersBytes - 3 - 1;  // its type, its end
+  size_t room = reply.size_max - kHeadersBytes - 3 - 2;  // its type, its end (after which libtins writes a zero)
   for (const auto& [code, bytes] : reply.options) {
     if (bytes.size() > kOptionBytesMax || bytes.size() + 2 > room) continue;
     dhcp.add_option(Tins::DHCP::option(static_cast<uint8_t>(code), bytes.begin(), bytes.end()));
