@@ -7,6 +7,7 @@
 #include "agent/guest_of.hpp"
 #include "base/log.hpp"
 #include "guest/answer.hpp"
+#include "guest/router.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -17,7 +18,7 @@ using std::chrono::seconds;
 // everything else.
 constexpr size_t kQuestionsPerTurn = 64;
 constexpr size_t kAdvertisementsPerTurn = 64;
-// A third of the lifetime that router advertisements tell, so that two may be lost.
+// A fraction of the lifetime that router advertisements tell (half an hour): several may be lost.
 constexpr seconds kAdvertisementPeriod{200};
 // Guests decide how much there is to log.
 constexpr seconds kLinesPeriod{10};
@@ -110,6 +111,8 @@ void GuestServices::advertise(Clock::time_point now) {
     if (served.advertised_next > now) continue;
     if (left-- == 0) return;
     served.advertised_next = now + kAdvertisementPeriod;
+    const auto frame = guest::router_advertisement(guest_of(config_->host, *served.tenant, *served.port));
+    if (frame && send(device, *frame)) ++advertised_;
   }
 }
 

@@ -109,6 +109,20 @@ TEST_F(GuestServicesTest, what_cannot_be_sent_is_counted_and_forgotten) {
   EXPECT_EQ(services_.to_json()["questions"]["DHCPDISCOVER"]["answered"], 0);
 }
 
+TEST_F(GuestServicesTest, a_port_that_appears_is_advertised_to_at_once_and_then_at_intervals) {
+  EXPECT_EQ(services_.next(), now_);
+  services_.advertise(now_);
+  ASSERT_EQ(sent_.size(), 1U) << "db has no IPv6 address";
+  EXPECT_EQ(sent_[0].device, IfIndex(7));
+  EXPECT_EQ(sent_[0].frame[54], 134);
+  EXPECT_EQ(services_.next(), now_ + std::chrono::seconds(200));
+  services_.advertise(now_ + std::chrono::seconds(199));
+  EXPECT_EQ(sent_.size(), 1U);
+  services_.serve(config_, ports_, now_ + std::chrono::seconds(199));
+  services_.advertise(now_ + std::chrono::seconds(200));
+  EXPECT_EQ(sent_.size(), 2U);
+}
+
 TEST_F(GuestServicesTest, a_changed_configuration_holds_for_the_next_question) {
   config::Config other = config_;
   other.tenants[0].ports[0].mac = other.tenants[0].ports[1].mac;
