@@ -6,7 +6,9 @@ import time
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 
-from tests.lab.packets import IP, UDP, Ether, Raw
+from scapy.layers.inet6 import ICMPv6ND_RA
+
+from tests.lab.packets import IP, UDP, Ether, IPv6, Raw
 from tests.vm.fixtures import GATEWAY_MAC
 
 pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
@@ -190,3 +192,28 @@ def test_answers_return_with_the_agent(lab, agents, configs, client):
     finally:
         lab.start_agent("h1", configs["h1"].path)
     assert client.ask("discover") is not None
+
+
+@pytest.mark.smoke
+def test_a_router_solicitation_is_answered(lab):
+    told = lab.ns("blue-web").run("rdisc6 -1 -r 3 -w 2000 eth0")
+    assert "fd00:100::/64" in told and "1550" in told and "fe80::1" in told
+
+
+def test_dhclient_configures_ipv6(lab, tmp_path):
+    guest = lab.ns("blue-web")
+    files = f"-lf {tmp_path}/leases6 -pf {tmp_path}/pid6"
+    guest.run("ip addr del fd00:100::1/64 dev eth0")
+    try:
+        guest.run(f"dhclient -6 -1 {files} eth0")
+        assert "fd00:100::1/" in guest.run("ip -6 addr show dev eth0")
+    finally:
+        guest.run(f"dhclient -6 -x {files} eth0", check=False)
+        guest.run("ip addr replace fd00:100::1/64 dev eth0 nodad")
+
+
+def test_a_guest_is_no_router(lab, counters):
+    before = counters("h1").dropped("rogue-service")
+    lab.ns("blue-web").send("eth0", Ether(src=MAC, dst="33:33:00:00:00:01") / IPv6(src="fe80::1:1", dst="ff02::1", hlim=255)
+                            / ICMPv6ND_RA())
+    assert counters("h1").dropped("rogue-service") == before + 1
