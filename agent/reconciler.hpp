@@ -82,6 +82,9 @@ class Reconciler {
   // Refused rules are due at once: something changed that may help (a reload).
   void forget_back_off();
 
+  // The ports whose devices the last look saw.
+  [[nodiscard]] const std::map<tc::PortKey, IfIndex>& ports() const { return ports_; }
+
   // What the NIC refused.
   [[nodiscard]] const HardwareState& hardware() const { return demotions_.state(); }
 
@@ -148,6 +151,7 @@ class Reconciler {
   Troubles troubles_;
   Demotions demotions_;
   Devices devices_;
+  std::map<tc::PortKey, IfIndex> ports_;
   std::optional<Left> left_;
   std::optional<Ledger> ledger_;  // only beside left_: what that digest is of
   bool unlearnable_ = false;      // what is left cannot be told apart into parts

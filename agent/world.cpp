@@ -61,6 +61,7 @@ class Look {
       world_.facts.choose_slice = programs->choose_slice;
       world_.facts.speak_icmp = programs->speak_icmp;
       world_.facts.judge_policy = programs->judge_policy;
+      world_.facts.hear_question = programs->hear_question;
     } else {
       // The rules that need them will be refused, all others not.
       world_.has_slow_path = false;

@@ -42,6 +42,11 @@ std::string apply(const Pedit& pedit, Packet& packet) {
   return {};
 }
 
+// As the program sees it: what has come so far and is a client's question.
+bool is_for_agent(const Packet& packet) {
+  return packet.protocol == kProtoUdp || (packet.is_icmp() && packet.icmp_type == 133);
+}
+
 }  // namespace
 
 struct Dataplane::Run {
@@ -232,9 +237,11 @@ bool Dataplane::act(Run& run, const CompiledRule& rule, size_t first, View view)
       }
       // Where the TTL ends the packet does; what its sender is told is another.
       if (bpf->name == "sepal_icmp" && packet.mark == SEPAL_ICMP_EXPIRED) return end(Outcome::Kind::dropped);
-      const bool done = bpf->name == "sepal_slice"  ? choose_slice(run)
-                        : bpf->name == "sepal_icmp" ? answer_echo(run)
-                                                    : answer_question(run);
+      if (bpf->name == "sepal_question" && is_for_agent(packet)) return end(Outcome::Kind::heard);
+      const bool done = bpf->name == "sepal_slice"   ? choose_slice(run)
+                        : bpf->name == "sepal_icmp"  ? answer_echo(run)
+                        : bpf->name == "sepal_neigh" ? answer_question(run)
+                                                     : false;
       if (!done) {
         if (auto ended = follow(bpf->verdict, false)) return *ended;
       }
@@ -316,6 +323,7 @@ std::string Outcome::to_string() const {
   switch (kind) {
     case Kind::dropped: text = "dropped"; break;
     case Kind::host: text = "passed to the host"; break;
+    case Kind::heard: text = "heard by the agent"; break;
     case Kind::sent: text = "sent on " + std::to_string(device.value()); break;
   }
   if (reason() != DropReason::none) text += " (" + std::string(sepal::tc::to_string(reason())) + ")";

@@ -29,7 +29,8 @@ struct Judged {
 using Judges = std::map<Vni, policy::Judge>;
 
 struct Outcome {
-  enum class Kind : uint8_t { dropped, host, sent } kind = Kind::host;
+  enum class Kind : uint8_t { dropped, host, sent, heard } kind = Kind::host;
+  // heard: the agent was told, and answers.
   IfIndex device;                    // sent: where to
   Packet packet;                     // as it ends
   const CompiledRule* by = nullptr;  // the rule that decided; null: fell off the last chain

@@ -22,8 +22,8 @@ void compile_port(const Plan& plan, const TenantPlan& tenant, const LocalPort& p
   group3_encap(block, tenant, Routes::all);
   group4_egress(block, tenant);
   group5_punted(block, tenant, &port);
-  group6_port(block, tenant);
-  group7_fresh(block, tenant, Routes::all);
+  group6_port(block, tenant, port);
+  group7_fresh(block, tenant, Routes::all, &port);
   // What a route into a peer's network needs of the peer in this block.
   for (const TenantPlan* peer : tenant.peers) {
     group2_nat(block, *peer, nullptr);

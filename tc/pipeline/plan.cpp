@@ -22,8 +22,19 @@ config::PortLimits limits_of(const config::Host& host, const config::Tenant& ten
     return own ? own : wider ? wider : widest;
   };
   return {first_of(port.limits.arp_nd_per_second, tenant.port_limits.arp_nd_per_second, host.limits.arp_nd_per_second),
+          first_of(port.limits.dhcp_per_second, tenant.port_limits.dhcp_per_second, host.limits.dhcp_per_second),
           first_of(port.limits.new_connections_per_second, tenant.port_limits.new_connections_per_second,
                    host.limits.new_connections_per_second)};
+}
+
+LocalPort::Services services_of(const config::Host& host, const config::Tenant& tenant, const config::Port& port) {
+  const config::PortServices services = config::port_services(host, tenant, port);
+  auto has = [&port](Family family) {
+    return std::any_of(port.addresses.begin(), port.addresses.end(),
+                       [family](const IpAddr& address) { return address.family == family; });
+  };
+  return {services.dhcp && has(Family::ipv4), services.dhcp && has(Family::ipv6),
+          services.router_advertisements && has(Family::ipv6)};
 }
 
 std::optional<uint32_t> port_index(const TenantPlan& tenant, const std::string& name) {
@@ -102,7 +113,8 @@ void add_ports(const config::Host& host, const config::Tenant& tenant, const Fac
     if (found == facts.ports.end()) {
       out.waiting.push_back(key);
     } else {
-      plan.ports.push_back({&port, found->second, sources_of(port), limits_of(host, tenant, port)});
+      plan.ports.push_back(
+          {&port, found->second, sources_of(port), limits_of(host, tenant, port), services_of(host, tenant, port)});
     }
   }
 }

@@ -244,8 +244,8 @@ TEST(Compile, a_port_whose_peer_is_beyond_the_nics_zones_leaves_hardware_as_a_wh
 TEST(Group0, lets_in_own_mac_with_own_address_and_punts_what_is_not_for_conntrack) {
   const Config config = blue_with_two_ports();
   const RuleSet rules = compile(config, facts_with_all_ports(config));
-  EXPECT_EQ(chain_text(rules, kWeb, 0).size(), 1U + 3U + 2U + 4U + 2U + 1U)
-      << "ARP, ND, echo requests to the gateways, punts, addresses, the rest";
+  EXPECT_EQ(chain_text(rules, kWeb, 0).size(), 1U + 3U + 2U + 2U + 4U + 2U + 1U)
+      << "ARP, ND, DHCP, echo requests to the gateways, punts, addresses, the rest";
   const auto lines = chain_text(rules, kWeb, 0);
   EXPECT_NE(std::find_if(lines.begin(), lines.end(),
                          [](const std::string& l) {
@@ -255,6 +255,46 @@ TEST(Group0, lets_in_own_mac_with_own_address_and_punts_what_is_not_for_conntrac
                          }),
             lines.end());
   EXPECT_EQ(lines.back().substr(0, 5), "1000 ");
+}
+
+TEST(Group0, hears_dhcp_where_it_is_answered_and_costs_nothing_elsewhere) {
+  Config config = blue_with_two_ports();
+  const auto rules_on = [&config](IfIndex device) {
+    const RuleSet rules = compile(config, facts_with_all_ports(config));
+    return std::count_if(rules.rules.begin(), rules.rules.end(),
+                         [device](const CompiledRule& rule) { return rule.rule.id.device == device; });
+  };
+  const auto with = rules_on(kWeb);
+  config.tenants[0].ports[0].guests.dhcp = false;
+  EXPECT_EQ(rules_on(kWeb), with - 2) << "a question of each family";
+  config.tenants[0].ports[0].guests.router_advertisements = false;
+  EXPECT_EQ(rules_on(kWeb), with - 3) << "the program that hears them";
+  config.tenants[0].ports[0].dhcp_server = true;
+  EXPECT_EQ(rules_on(kWeb), with - 5) << "a guard of each family";
+  EXPECT_EQ(rules_on(kDb), with);
+}
+
+TEST(Group0, a_clients_question_is_heard_from_whatever_address_and_a_servers_word_is_not) {
+  const Config config = blue_with_two_ports();
+  const Facts facts = facts_with_all_ports(config);
+  const RuleSet rules = compile(config, facts);
+  const model::Dataplane plane(rules, kVxlan);
+  model::Packet packet = guest_packet(1, "255.255.255.255");
+  packet.src = ip("0.0.0.0");
+  packet.src_port = 68;
+  packet.dst_port = 67;
+  model::Conntrack conntrack;
+  EXPECT_EQ(plane.software(kWeb, packet, conntrack).kind, model::Outcome::Kind::heard);
+  packet = guest_packet(1, "10.0.0.254");  // renewing
+  packet.src_port = 68;
+  packet.dst_port = 67;
+  EXPECT_EQ(plane.software(kWeb, packet, conntrack).kind, model::Outcome::Kind::heard);
+  packet.src_mac.bytes[5] = 0x77;
+  EXPECT_EQ(plane.software(kWeb, packet, conntrack).reason(), DropReason::spoofed);
+  packet = guest_packet(1, "10.0.0.2");
+  packet.src_port = 67;
+  packet.dst_port = 68;
+  EXPECT_EQ(plane.software(kWeb, packet, conntrack).reason(), DropReason::rogue_service);
 }
 
 // The port's own limit before its tenant's before the host's, on the way of what its guest begins and on no other.
