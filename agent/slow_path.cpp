@@ -142,6 +142,16 @@ class LoadedSlowPath : public SlowPath {
     return policies_->counts();
   }
 
+  Result<int> events() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    return policies_->events();
+  }
+
+  Result<uint64_t> events_lost() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    return policies_->events_lost();
+  }
+
   Result<bool> unpin() override {
     loaded_.reset();
     policies_.reset();

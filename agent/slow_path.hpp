@@ -57,6 +57,10 @@ class SlowPath {
   // What rules of security groups decided, summed over the CPUs and sorted. Counts outlive the policy they were made
   // under.
   virtual Result<std::vector<policy::RuleCount>> policy_counts() = 0;
+  // The ring in which verdicts of security groups are told (struct sepal_event), and how many had no room there, ever.
+  // Borrowed: valid as long as this object.
+  virtual Result<int> events() { return fail(Errc::unsupported, "no ring of events"); }
+  virtual Result<uint64_t> events_lost() { return uint64_t{0}; }
   // Unpins everything of this instance; true when something was there.
   virtual Result<bool> unpin() = 0;
 };

@@ -74,6 +74,7 @@ struct Host {
   std::optional<Public> public_net;
   MacAddr gateway_mac{{0x02, 0x73, 0x65, 0x70, 0x61, 0x6c}};  // the guests' gateway, the same on all hypervisors
   HostLimits limits;
+  std::string flow_log_file;  // flow_log: {file: …}; empty: the journal
   Location where;
   bool operator==(const Host&) const = default;
 };
@@ -157,6 +158,7 @@ struct Tenant {
   PortLimits port_limits;                  // limits, the rest: of each of its ports
   std::vector<std::string> peers;  // names of tenants this one exchanges routes with; holds only when both say so
   std::vector<SecurityGroup> security_groups;  // sorted by name
+  bool flow_log = false;                       // connections that begin, end or are denied are written down
   Location where;
   bool operator==(const Tenant&) const = default;
 };

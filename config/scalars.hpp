@@ -39,6 +39,7 @@ Parsed<std::string> parse_name(NodeRef node);                // [a-z0-9]([a-z0-9
 Parsed<std::string> parse_port_name(NodeRef node);           // the same, and nothing a route's `via` means otherwise
 Parsed<std::string> parse_device(NodeRef node);              // what the kernel takes as an interface name
 Parsed<std::string> parse_pci(NodeRef node);                 // "0000:3b:00.0"
+Parsed<std::string> parse_file(NodeRef node);                // "/var/log/sepal/flows.json": from the root on
 
 // "a list", "a map", "nothing", "text": for "found …".
 std::string describe(NodeKind kind);

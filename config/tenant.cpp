@@ -168,6 +168,7 @@ TenantReading read_tenant(NodeRef node, Faults& faults) {
   reading.doubts.mtu = faults.progress() != before;
   read_lists(fields, tenant, reading.doubts);
   if (NodeRef bounds = fields.find("limits")) read_limits(bounds, tenant, fields.faults());
+  tenant.flow_log = fields.read("flow_log", parse_boolean).value_or(false);
   return reading;
 }
 
