@@ -55,6 +55,7 @@ Daemon::Daemon(Kernel kernel, DaemonSettings settings, Events& events, Notifier&
       reconciler_(kernel, settings_.paths),
       directory_(settings_.config_directory),
       nic_(settings_.paths),
+      flow_log_(kernel, events),
       started_(Clock::now()),
       next_look_(started_),
       next_alive_(started_),
@@ -114,6 +115,7 @@ Clock::time_point Daemon::next_deadline() const {
   if (const auto retry = next_retry()) next = std::min(next, *retry);
   if (links_due_) next = std::min(next, *links_due_);
   if (const auto nic = nic_.next()) next = std::min(next, *nic);
+  if (const auto lost = flow_log_.next()) next = std::min(next, *lost);
   return next;
 }
 
@@ -130,6 +132,7 @@ void Daemon::act() {
   }
   const auto now = Clock::now();
   const auto retry = next_retry();
+  flow_log_.tell_lost(now);
   if (events_.take_reload()) {
     reload();
   } else if (links_due_ && *links_due_ <= now) {
@@ -196,6 +199,7 @@ bool Daemon::pass(Cause cause) {
     return false;
   }
   const bool gateway_unknown = report->gateway_unknown;
+  flow_log_.follow(config(), reconciler_.served(), !report->quiet || cause == Cause::reload);
   if (last_error_) log::notice("pass-works-again", "the kernel could be read and written again");
   last_error_.reset();
   if (report->quiet) {
@@ -294,6 +298,7 @@ json Daemon::handle(const json& request) {
 
 json Daemon::reload() {
   notifier_.reloading();
+  flow_log_.reopen();
   json reply;
   if (!read_config()) {
     reply = {{"ok", false},

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "agent/events.hpp"
+#include "agent/flow_log.hpp"
 #include "agent/nic_watch.hpp"
 #include "agent/notify.hpp"
 #include "agent/paths.hpp"
@@ -68,6 +69,7 @@ class Daemon {
   Reconciler reconciler_;
   config::ConfigDirectory directory_;  // its config() is in force
   NicWatch nic_;
+  FlowLog flow_log_;
   std::vector<config::Fault> faults_;                // of the last reading; empty: it is what is in force
   PassReport last_;                                  // the last pass that was not quiet
   std::optional<Error> last_error_;                  // of the last pass

@@ -82,6 +82,9 @@ class Reconciler {
   // Refused rules are due at once: something changed that may help (a reload).
   void forget_back_off();
 
+  // Who is served, and in which zones, as the last pass left it.
+  [[nodiscard]] const SavedState& served() const { return saved_; }
+
   // What the NIC refused.
   [[nodiscard]] const HardwareState& hardware() const { return demotions_.state(); }
 
