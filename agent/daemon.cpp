@@ -58,6 +58,7 @@ Daemon::Daemon(Kernel kernel, DaemonSettings settings, Events& events, Notifier&
       directory_(settings_.config_directory),
       nic_(settings_.paths),
       guests_([this](IfIndex device, guest::FrameView frame) { return send_to_guest(device, frame); }),
+      flow_log_(kernel, events),
       started_(Clock::now()),
       next_look_(started_),
       next_alive_(started_),
@@ -120,6 +121,7 @@ Clock::time_point Daemon::next_deadline() const {
   if (links_due_) next = std::min(next, *links_due_);
   if (const auto nic = nic_.next()) next = std::min(next, *nic);
   if (const auto guests = guests_.next()) next = std::min(next, *guests);
+  if (const auto lost = flow_log_.next()) next = std::min(next, *lost);
   return next;
 }
 
@@ -137,6 +139,7 @@ void Daemon::act() {
   const auto now = Clock::now();
   guests_.advertise(now);
   const auto retry = next_retry();
+  flow_log_.tell_lost(now);
   if (events_.take_reload()) {
     reload();
   } else if (links_due_ && *links_due_ <= now) {
@@ -204,6 +207,7 @@ bool Daemon::pass(Cause cause) {
     return false;
   }
   const bool gateway_unknown = report->gateway_unknown;
+  flow_log_.follow(config(), reconciler_.served(), !report->quiet || cause == Cause::reload);
   if (last_error_) log::notice("pass-works-again", "the kernel could be read and written again");
   last_error_.reset();
   if (report->quiet) {
@@ -325,6 +329,7 @@ json Daemon::handle(const json& request) {
 
 json Daemon::reload() {
   notifier_.reloading();
+  flow_log_.reopen();
   json reply;
   if (!read_config()) {
     reply = {{"ok", false},

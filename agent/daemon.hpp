@@ -8,6 +8,7 @@
 #include <string>
 
 #include "agent/events.hpp"
+#include "agent/flow_log.hpp"
 #include "agent/frame_socket.hpp"
 #include "agent/guest_services.hpp"
 #include "agent/nic_watch.hpp"
@@ -74,7 +75,8 @@ class Daemon {
   NicWatch nic_;
   GuestServices guests_;
   std::optional<FrameSocket> frames_;
-  std::string guests_unheard_;                       // why, as the log has it
+  std::string guests_unheard_;  // why, as the log has it
+  FlowLog flow_log_;
   std::vector<config::Fault> faults_;                // of the last reading; empty: it is what is in force
   PassReport last_;                                  // the last pass that was not quiet
   std::optional<Error> last_error_;                  // of the last pass

@@ -84,6 +84,8 @@ class Reconciler {
 
   // The ports whose devices the last look saw.
   [[nodiscard]] const std::map<tc::PortKey, IfIndex>& ports() const { return ports_; }
+  // Who is served, and in which zones, as the last pass left it.
+  [[nodiscard]] const SavedState& served() const { return saved_; }
 
   // What the NIC refused.
   [[nodiscard]] const HardwareState& hardware() const { return demotions_.state(); }

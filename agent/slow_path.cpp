@@ -181,6 +181,16 @@ class LoadedSlowPath : public SlowPath {
     return questions_->heard().map([](const sepal_heard& heard) { return heard.lost; });
   }
 
+  Result<int> events() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    return policies_->events();
+  }
+
+  Result<uint64_t> events_lost() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    return policies_->events_lost();
+  }
+
   Result<bool> unpin() override {
     questions_.reset();
     loaded_.reset();

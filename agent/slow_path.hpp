@@ -76,6 +76,10 @@ class SlowPath {
   virtual Result<std::unique_ptr<Questions>> questions() = 0;
   // How many of them nobody could be told, since the program was first loaded: the ring was full.
   virtual Result<uint64_t> questions_lost() = 0;
+  // The ring in which verdicts of security groups are told (struct sepal_event), and how many had no room there, ever.
+  // Borrowed: valid as long as this object.
+  virtual Result<int> events() { return fail(Errc::unsupported, "no ring of events"); }
+  virtual Result<uint64_t> events_lost() { return uint64_t{0}; }
   // Unpins everything of this instance; true when something was there.
   virtual Result<bool> unpin() = 0;
 };

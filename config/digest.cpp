@@ -44,7 +44,8 @@ void mix(Digest& digest, const GuestSettings& value) {
 }
 
 void mix(Digest& digest, const Host& value) {
-  const auto& [nic, underlay, vxlan, public_net, gateway_mac, host_limits, guests, where] = value;
+  const auto& [nic, underlay, vxlan, public_net, gateway_mac, host_limits, guests, flow_log_file, where] = value;
+  (void)flow_log_file;  // no rule depends on where lines are written
   digest.all(nic, underlay, vxlan, public_net, gateway_mac, host_limits, guests, where);
 }
 
@@ -107,9 +108,9 @@ void mix(Digest& digest, const SecurityGroup& value) {
 
 void mix(Digest& digest, const Tenant& value) {
   const auto& [name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, port_limits, peers, security_groups,
-               guests, where] = value;
+               guests, flow_log, where] = value;
   digest.all(name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, port_limits, peers, security_groups,
-             guests, where);
+             guests, flow_log, where);
 }
 
 }  // namespace sepal::config

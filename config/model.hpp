@@ -78,6 +78,7 @@ struct Host {
   MacAddr gateway_mac{{0x02, 0x73, 0x65, 0x70, 0x61, 0x6c}};  // the guests' gateway, the same on all hypervisors
   HostLimits limits;
   GuestSettings guests;
+  std::string flow_log_file;  // flow_log: {file: …}; empty: the journal
   Location where;
   bool operator==(const Host&) const = default;
 };
@@ -165,6 +166,7 @@ struct Tenant {
   std::vector<std::string> peers;  // names of tenants this one exchanges routes with; holds only when both say so
   std::vector<SecurityGroup> security_groups;  // sorted by name
   GuestSettings guests;                        // what is missing: the host's
+  bool flow_log = false;                       // connections that begin, end or are denied are written down
   Location where;
   bool operator==(const Tenant&) const = default;
 };

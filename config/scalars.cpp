@@ -259,4 +259,14 @@ Parsed<std::string> parse_pci(NodeRef node) {
   return pci;
 }
 
+Parsed<std::string> parse_file(NodeRef node) {
+  static const std::string kHint = "write a file's path from the root on, such as /var/log/sepal/flows.json";
+  auto text = text_of(node, "a file's path", kHint);
+  if (!text) return tl::unexpected(text.error());
+  const bool printable = std::all_of(text->begin(), text->end(), [](char c) { return c >= ' ' && c != 0x7f; });
+  if (!text->starts_with('/') || text->ends_with('/') || !printable || text->size() > 4095)
+    return issue(quoted(*text) + " is no file's path", kHint);
+  return std::string(*text);
+}
+
 }  // namespace sepal::config

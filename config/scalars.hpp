@@ -42,6 +42,7 @@ Parsed<std::string> parse_boot_file(NodeRef node);           // 1 to 255 printab
 Parsed<std::string> parse_boot_url(NodeRef node);            // the same, and a URL
 Parsed<std::string> parse_device(NodeRef node);              // what the kernel takes as an interface name
 Parsed<std::string> parse_pci(NodeRef node);                 // "0000:3b:00.0"
+Parsed<std::string> parse_file(NodeRef node);                // "/var/log/sepal/flows.json": from the root on
 
 // "a list", "a map", "nothing", "text": for "found …".
 std::string describe(NodeKind kind);

@@ -172,6 +172,7 @@ TenantReading read_tenant(NodeRef node, Faults& faults) {
   read_lists(fields, tenant, reading.doubts);
   if (NodeRef bounds = fields.find("limits")) read_limits(bounds, tenant, fields.faults());
   if (NodeRef guests = fields.find("guests")) tenant.guests = read_guests(guests, fields.faults());
+  tenant.flow_log = fields.read("flow_log", parse_boolean).value_or(false);
   return reading;
 }
 
