@@ -18,7 +18,8 @@ using Tins::ICMPv6;
 constexpr uint8_t kIcmpv6 = 58;
 constexpr uint8_t kHopLimit = 255;  // of every neighbour discovery message: nothing from beyond the link has it
 constexpr uint8_t kGuestHopLimit = 64;
-constexpr uint16_t kRouterLifetimeSeconds = 1800;
+// The most there is (RFC 8319): for so long guests keep their default route when nobody advertises it any more.
+constexpr uint16_t kRouterLifetimeSeconds = 65535;
 // RFC 4861 section 6.2.1. Nobody makes an address from a prefix here, so the second one means little.
 constexpr uint32_t kPrefixValidSeconds = 2'592'000;
 constexpr uint32_t kPrefixPreferredSeconds = 604'800;
