@@ -142,7 +142,7 @@ blue.yaml:7:1: tenant: mtu is given twice (at blue.yaml:6:6); keep one
 [a]: b
 )")},
      R"(
-blue.yaml:6:1: tenant: a key must be text, found a list; keys here are: apiVersion, kind, name, vni, mtu, subnets, ports, vlans, routes, nat, peers, security_groups, limits, flow_log
+blue.yaml:6:1: tenant: a key must be text, found a list; keys here are: apiVersion, kind, name, vni, mtu, subnets, ports, vlans, routes, nat, peers, security_groups, guests, limits, flow_log
 )"},
     {"an_unknown_key_suggests_the_nearest",
      {.blue = more(R"(
