@@ -39,7 +39,7 @@ security_groups:
      R"(
 blue.yaml:8:15: ingress rule 'web': from is missing; add from: any, a network, {group: NAME}, or a list of them
 blue.yaml:8:32: ingress rule 'web': from is missing; add from: any, a network, {group: NAME}, or a list of them
-blue.yaml:8:33: ingress rule 'web': unknown key 'to'; keys here are: from, protocol, ports, type, code, action, priority
+blue.yaml:8:33: ingress rule 'web': unknown key 'to'; keys here are: from, protocol, ports, type, code, action, priority, log
 blue.yaml:8:43: ingress rule of 'web': the rule is empty; write at least from: any, or remove it
 blue.yaml:9:19: egress rule 'web': to: nobody is named; write any, a network, {group: NAME}, or a list of them
 blue.yaml:9:29: egress rule 'web': to: 'web' is neither any nor a network; write {group: web} where a group is meant

@@ -79,9 +79,7 @@ blue.yaml:6:8: anchors (&name) and aliases (*name) are not supported; write the 
 blue.yaml:6:1: tenant: merge keys (<<) are not supported; write the keys out
 )"},
     {"a_flow_log_is_on_or_off_and_goes_to_a_file_of_the_host",
-     {.host = R"(apiVersion: sepal/v1
-kind: Host
-nic: {representors: manual}
+     {.host = R"(nic: {representors: manual}
 underlay: {device: uplink, address: 192.0.2.1}
 flow_log: {file: flows.json, path: /tmp}
 )",
@@ -92,10 +90,10 @@ flow_log: {file: /var/log/blue.json}
 flow_log: yes
 )")},
      R"(
-blue.yaml:6:11: tenant 'blue': flow_log: expected true or false, found a map; write true or false
-green.yaml:6:11: tenant 'green': flow_log: 'yes' is neither true nor false; write true or false, without quotes
 host.yaml:5:18: flow_log: file: 'flows.json' is no file's path; write a file's path from the root on, such as /var/log/sepal/flows.json
 host.yaml:5:30: flow_log: unknown key 'path'; keys here are: file
+blue.yaml:6:11: tenant 'blue': flow_log: expected true or false, found a map; write true or false
+green.yaml:6:11: tenant 'green': flow_log: 'yes' is neither true nor false; write true or false, without quotes
 )"},
     {"tags_are_refused",
      {.blue = more(R"(
