@@ -159,17 +159,25 @@ static __always_inline void capture(struct sk_buff* skb, struct sepal_drop* drop
 /* int tcf_action_exec(struct sk_buff *skb, struct tc_action **actions, int nr_actions, struct tcf_result *res), and what
  * it returned. */
 SEC("fexit/tcf_action_exec")
-int sepal_watch(__u64* arguments) {
-  struct sk_buff* skb = (void*)arguments[0];
-  struct tc_action** actions = (void*)arguments[1];
-  int count = (int)arguments[2];
-  int verdict = (int)arguments[4];
+int sepal_watch(void* arguments) {
+  struct tc_action** actions;
   struct net_device* dev;
   struct sepal_drop* drop;
+  struct sk_buff* skb;
+  __u64 value = 0;
+  int count;
   __u64 now;
   int i;
 
-  if (verdict != SEPAL_ACT_SHOT || count <= 0) return 0;
+  /* By the helper: 6.1's verifier lets nobody read an argument that is a pointer to a pointer. */
+  if (bpf_get_func_ret(arguments, &value) || (int)value != SEPAL_ACT_SHOT) return 0;
+  if (bpf_get_func_arg(arguments, 0, &value)) return 0;
+  skb = (void*)value;
+  if (bpf_get_func_arg(arguments, 1, &value)) return 0;
+  actions = (void*)value;
+  if (bpf_get_func_arg(arguments, 2, &value)) return 0;
+  count = (int)value;
+  if (count <= 0) return 0;
   dev = BPF_CORE_READ(skb, dev);
   if (BPF_CORE_READ(dev, nd_net.net, ns.inum) != sepal_netns) return 0;
   if (!is_ours(action_at(actions, count - 1))) return 0;
