@@ -8,6 +8,8 @@
 #include "bpf/frames.bpf.h"
 
 #define ND_ROUTER_SOLICITATION 133
+/* Ethernet and IPv4. A bound from below and not "not 0": from that 6.1 would conclude nothing. */
+#define QUESTION_BYTES_MIN (sizeof(struct eth) + sizeof(struct ip4))
 
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -49,7 +51,7 @@ static __always_inline int hear(struct __sk_buff* skb) {
     heard->ignored++;
     return TC_ACT_SHOT;
   }
-  if (!length || length > SEPAL_QUESTION_BYTES) {
+  if (length < QUESTION_BYTES_MIN || length > SEPAL_QUESTION_BYTES) {
     heard->unreadable++;
     return TC_ACT_SHOT;
   }
@@ -60,7 +62,7 @@ static __always_inline int hear(struct __sk_buff* skb) {
   }
   /* True already; said once more on the very register that the verifier looks at, where no optimization reaches. */
   asm volatile("%0 &= 0x7ff" : "+r"(length));
-  if (!length || length > SEPAL_QUESTION_BYTES) goto unreadable;
+  if (length < QUESTION_BYTES_MIN || length > SEPAL_QUESTION_BYTES) goto unreadable;
   asm volatile("" : "+r"(length));
   if (bpf_skb_load_bytes(skb, 0, question->frame, length)) goto unreadable;
   question->device = skb->ifindex;
