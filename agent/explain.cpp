@@ -25,7 +25,8 @@ using Chain = std::pair<IfIndex, uint32_t>;
 class NamedPrograms : public SlowPath {
  public:
   Result<SlowPathPrograms> programs() override {
-    return SlowPathPrograms{{"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}, {"sepal_icmp", {}}, {"sepal_question", {}}};
+    return SlowPathPrograms{
+        {"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}, {"sepal_icmp", {}}, {"sepal_question", {}}};
   }
   Result<void> pin() override { return not_here(); }
   Result<int> program_fd(const tc::Bpf& /*action*/) override { return not_here(); }

@@ -65,6 +65,7 @@ struct sepal_slice_value {
 
 /* Who speaks to guests where no configured gateway is meant. */
 #define SEPAL_GATEWAY_IPV4 {169, 254, 1, 1} /* and fe80::1 */
+
 /* Map sepal_questions (ring buffer): frames of guests for the agent. The longest question is DHCP in a full Ethernet
  * frame; the ring holds some 170 of whatever length, more than one turn of the agent takes. */
 #define SEPAL_QUESTION_BYTES 1514
