@@ -142,7 +142,7 @@ blue.yaml:7:1: tenant: mtu is given twice (at blue.yaml:6:6); keep one
 [a]: b
 )")},
      R"(
-blue.yaml:6:1: tenant: a key must be text, found a list; keys here are: apiVersion, kind, name, vni, mtu, subnets, ports, vlans, routes, nat, peers, security_groups, limits, flow_log
+blue.yaml:6:1: tenant: a key must be text, found a list; keys here are: apiVersion, kind, name, vni, mtu, subnets, ports, vlans, routes, nat, peers, security_groups, guests, limits, flow_log
 )"},
     {"an_unknown_key_suggests_the_nearest",
      {.blue = more(R"(
@@ -602,7 +602,7 @@ blue.yaml:7:5: port: the port has no addresses; add at least one, such as addres
 blue.yaml:8:19: port 'a': vf 0 needs a NIC, but representors are manual; name the representor by device: NAME, or declare nic: {pci: …, vfs: …} in the Host document
 blue.yaml:8:30: port 'a': vf and device are both given; keep vf: the number of the VF, or device: the representor's name
 blue.yaml:8:71: port 'a': the port has no addresses; add at least one, such as addresses: [10.0.0.1]
-blue.yaml:9:5: port: expected a map, found text; keys here are: name, vf, device, mac, addresses, prefixes, security_groups, limits
+blue.yaml:9:5: port: expected a map, found text; keys here are: name, vf, device, mac, addresses, prefixes, security_groups, guests, hostname, dhcp_server, limits
 )"},
     {"a_vlan_says_its_gateways_mac",
      {.blue = more(R"(
