@@ -600,7 +600,7 @@ blue.yaml:7:5: port: the port has no addresses; add at least one, such as addres
 blue.yaml:8:19: port 'a': vf 0 needs a NIC, but representors are manual; name the representor by device: NAME, or declare nic: {pci: …, vfs: …} in the Host document
 blue.yaml:8:30: port 'a': vf and device are both given; keep vf: the number of the VF, or device: the representor's name
 blue.yaml:8:71: port 'a': the port has no addresses; add at least one, such as addresses: [10.0.0.1]
-blue.yaml:9:5: port: expected a map, found text; keys here are: name, vf, device, mac, addresses, prefixes, security_groups, limits
+blue.yaml:9:5: port: expected a map, found text; keys here are: name, vf, device, mac, addresses, prefixes, security_groups, guests, hostname, dhcp_server, limits
 )"},
     {"a_vlan_says_its_gateways_mac",
      {.blue = more(R"(
