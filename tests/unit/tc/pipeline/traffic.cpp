@@ -116,7 +116,8 @@ void Traffic::service(Packet& packet) {
   packet.dst_port = four ? 67 : 547;
   if (service_dice_.chance(30)) std::swap(packet.src_port, packet.dst_port);
   if (service_dice_.chance(10)) packet.src_port = packet.dst_port;
-  if (service_dice_.chance(60)) packet.dst = four ? ip("255.255.255.255") : ip("ff02::1:2");
+  if (service_dice_.chance(60) || packet.dst.family != packet.src.family)
+    packet.dst = four ? ip("255.255.255.255") : ip("ff02::1:2");
   if (service_dice_.chance(40)) packet.src = four ? ip("0.0.0.0") : ip("fe80::2");
 }
 
