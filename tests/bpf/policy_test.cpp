@@ -246,7 +246,7 @@ TEST_F(PolicyEvents, are_of_rules_that_log_and_of_no_others) {
   network.groups[0].ingress[1].log = true;
   network.groups[0].ingress[1].allow = false;
   enforce(policy::compile(network));
-  for (const uint16_t port : {80, 81, 82, 83}) verdict(to_web(port));
+  for (const uint16_t port : std::array<uint16_t, 4>{80, 81, 82, 83}) verdict(to_web(port));
   const auto told = events();
   ASSERT_EQ(told.size(), 2U);
   EXPECT_EQ(told[0].kind, SEPAL_EVENT_ALLOWED);
@@ -289,7 +289,9 @@ TEST_F(PolicyEvents, say_of_random_connections_what_the_same_code_says_outside_t
       ++told_of;
       EXPECT_EQ(told[0].kind, policy::event_of(said));
       EXPECT_EQ(told[0].egress, policy::telling_rule(said.egress));
-      if (said.egress.allows()) EXPECT_EQ(told[0].ingress, policy::telling_rule(said.ingress));
+      if (said.egress.allows()) {
+        EXPECT_EQ(told[0].ingress, policy::telling_rule(said.ingress));
+      }
     }
   }
   EXPECT_GT(told_of, 200U);

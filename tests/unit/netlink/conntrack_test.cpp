@@ -260,6 +260,8 @@ TEST(Conntrack, an_entry_without_tuples_or_of_another_type_is_refused) {
   EXPECT_EQ(decode_connection(bytes).error().code, Errc::protocol);
   Bytes other = translated_tcp();
   other[4] = IPCTNL_MSG_CT_DELETE;
+  EXPECT_TRUE(decode_connection(other)) << "how the kernel tells of one that ended";
+  other[4] = IPCTNL_MSG_CT_GET_STATS;
   EXPECT_EQ(decode_connection(other).error().code, Errc::protocol);
 }
 
