@@ -14,7 +14,7 @@ PCI = "0001:03:00.0"
 OTHER_PCI = "0002:03:00.0"  # a second card, which a lab has and does not use: legacy mode, no VFs
 WIRE = "wire0p0"
 SPARE_VFS = 3  # for guests that a test adds
-MAX_VFS = 16
+MAX_VFS = 64
 
 _SYSFS = Path("/sys/bus/pci/devices") / PCI
 _DEBUG = Path("/sys/kernel/debug")

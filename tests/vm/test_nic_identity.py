@@ -2,22 +2,23 @@
 the port, and who has no part in it is not touched."""
 
 import json
+import selectors
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.lab.namespace import Namespace
 from tests.lab.nic import OTHER_PCI, PCI
-from tests.vm import traffic
 
 pytestmark = [pytest.mark.on_nic, pytest.mark.usefixtures("agents"), pytest.mark.timeout(300)]
 
 SYSFS = Path("/sys/bus/pci/devices")
 NIC_LOST = Path("/run/sepal/h1.nic-lost")
-NEIGHBOURS = {"red-a": "10.9.0.1", "red-b": "10.9.0.2"}  # guests on the other card
+NEIGHBOURS = 32  # pairs of guests on the other card: all the VFs that it has
 
 
 def writes(lab):
@@ -76,56 +77,135 @@ def test_a_renamed_representor_keeps_its_rules_and_nothing_is_written(lab, confi
 
 
 class Neighbours:
-    """Two guests on the other card, whose representors the configuration names as devices."""
+    """64 guests on the other card, two in each of 32 tenants; their representors are named as devices by the
+    configuration. All first guests share one namespace, all second ones another: each has a device and a subnet of its own."""
+
+    ENDS = ("red-a", "red-b")
 
     def __init__(self, lab):
-        (SYSFS / OTHER_PCI / "sriov_numvfs").write_text("2\n")
+        (SYSFS / OTHER_PCI / "sriov_numvfs").write_text(f"{2 * NEIGHBOURS}\n")
         lab.ns("h1").run(f"devlink dev eswitch set pci/{OTHER_PCI} mode switchdev")
-        self.namespaces = {}
-        ports = {(dev / "phys_port_name").read_text().strip(): dev.name for dev in (SYSFS / OTHER_PCI / "net").iterdir()}
-        for vf, (name, address) in enumerate(NEIGHBOURS.items()):
-            self.namespaces[name] = Namespace.create(name)
-            device = next((SYSFS / OTHER_PCI / f"virtfn{vf}" / "net").iterdir()).name
-            lab.ns("h1").run(["ip", "-batch", "-"], input=(
-                f"link set {ports[f'pf0vf{vf}']} name {name} up\nlink set {device} address {self.mac(vf)}\n"
-                f"link set {device} netns {name} name eth0\n"))
-            self.namespaces[name].run(["ip", "-batch", "-"], input=f"link set eth0 up\naddr add {address}/24 dev eth0\n")
+        representors = {(dev / "phys_port_name").read_text().strip(): dev.name
+                        for dev in (SYSFS / OTHER_PCI / "net").iterdir()}
+        self.namespaces = [Namespace.create(name) for name in self.ENDS]
+        outside, inside = [], [[], []]
+        for pair in range(NEIGHBOURS):
+            for end in (0, 1):
+                vf = 2 * pair + end
+                device = next((SYSFS / OTHER_PCI / f"virtfn{vf}" / "net").iterdir()).name
+                outside += [f"link set {representors[f'pf0vf{vf}']} name {self.device(vf)} up",
+                            f"link set {device} address {self.mac(vf)}",
+                            f"link set {device} netns {self.ENDS[end]} name eth{pair}"]
+                inside[end] += [f"link set eth{pair} up", f"addr add {self.address(vf)}/24 dev eth{pair}"]
+        lab.ns("h1").run(["ip", "-batch", "-"], input="\n".join(outside) + "\n")
+        for namespace, lines in zip(self.namespaces, inside):
+            namespace.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n")
+
+    @staticmethod
+    def device(vf):
+        return f"red-{vf}"
 
     @staticmethod
     def mac(vf):
         return f"02:00:00:00:99:{vf + 1:02x}"
 
-    def document(self):
-        return {"apiVersion": "sepal/v1", "kind": "Tenant", "name": "red", "vni": 300, "subnets": ["10.9.0.0/24"],
-                "ports": [{"name": name, "device": name, "mac": self.mac(vf), "addresses": [address]}
-                          for vf, (name, address) in enumerate(NEIGHBOURS.items())]}
+    @staticmethod
+    def address(vf):
+        return f"10.9.{vf // 2}.{vf % 2 + 1}"
+
+    def document(self, pair):
+        return {"apiVersion": "sepal/v1", "kind": "Tenant", "name": f"red-{pair}", "vni": 300 + pair, "subnets": [f"10.9.{pair}.0/24"],
+                "ports": [{"name": self.device(vf), "device": self.device(vf), "mac": self.mac(vf), "addresses": [self.address(vf)]}
+                          for vf in (2 * pair, 2 * pair + 1)]}
 
     def close(self):
-        for name, namespace in self.namespaces.items():
+        for namespace in self.namespaces:
             namespace.close()
-            Namespace.remove(name)
+        Namespace.remove(*self.ENDS)
+
+
+class Calls:
+    """Every pair of neighbours talks: a number from the first guest, the same back from the second. Each port sends and
+    receives, so what one of them loses is missing in `lost`, (guest, how many) by guest that called."""
+
+    EVERY = 0.2  # seconds between two calls of one pair
+
+    def __init__(self, neighbours):
+        ends = [[namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(NEIGHBOURS)] for namespace in neighbours.namespaces]
+        self._callers, self._called = ends
+        for pair, (caller, called) in enumerate(zip(*ends)):
+            called.bind((neighbours.address(2 * pair + 1), 7501))
+            caller.bind((neighbours.address(2 * pair), 0))
+            caller.connect((neighbours.address(2 * pair + 1), 7501))
+        self.sent = 0  # by each
+        self._answered = [set() for _ in range(NEIGHBOURS)]
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._call, daemon=True), threading.Thread(target=self._answer, daemon=True)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        for end in (*self._callers, *self._called):
+            end.close()
+
+    def everybody_answered(self):
+        return all(self._answered)
+
+    @property
+    def lost(self):
+        return [(f"red-{2 * pair}", self.sent - len(answered)) for pair, answered in enumerate(self._answered)
+                if len(answered) != self.sent]
+
+    def _call(self):
+        while not self._stop.wait(self.EVERY):
+            for caller in self._callers:
+                with suppress(OSError):  # what cannot leave stays without an answer
+                    caller.send(self.sent.to_bytes(8, "big"))
+            self.sent += 1
+
+    def _answer(self):
+        with selectors.DefaultSelector() as selector:
+            for pair, (caller, called) in enumerate(zip(self._callers, self._called)):
+                selector.register(caller, selectors.EVENT_READ, pair)
+                selector.register(called, selectors.EVENT_READ, None)
+            ready = []
+            while ready or not self._stop.is_set():
+                ready = selector.select(1)  # the last answers have that long
+                for key, _ in ready:
+                    data, peer = key.fileobj.recvfrom(64)
+                    if key.data is None:
+                        key.fileobj.sendto(data, peer)
+                    else:
+                        self._answered[key.data].add(data)
 
 
 @pytest.fixture
 def neighbours(lab, reconfigure):
     made = Neighbours(lab)
     with reconfigure("h1") as h1:
-        h1.write("red", made.document())
+        for pair in range(NEIGHBOURS):
+            h1.write(f"red-{pair}", made.document(pair))
         h1.reload()
         yield made
     made.close()
 
 
-def test_all_vfs_made_anew_get_their_rules_back_and_ports_of_another_card_lose_nothing(lab, configs, neighbours, pings):
+def test_all_vfs_made_anew_get_their_rules_back_and_64_other_ports_lose_nothing(lab, configs, neighbours, pings):
     pings()
-    a, b = neighbours.namespaces["red-a"], neighbours.namespaces["red-b"]
-    with traffic.Stream(a, b, "10.9.0.2", 7501) as stream:
+    with Calls(neighbours) as calls:
+        lab.wait_until(calls.everybody_answered, 30, "an answer to every guest on the other card")
         (SYSFS / PCI / "sriov_numvfs").write_text("0\n")
         lab.wait_until(lambda: shown(lab, configs)["waiting"], 20, "ports that wait")
         (SYSFS / PCI / "sriov_numvfs").write_text(f"{lab.nic.vfs}\n")
         lab.give_vfs_to_guests()
         wait_until_whole(lab, configs, "rules on the new representors")
-    assert stream.sent > 100 and stream.lost == 0
+    assert calls.sent > 20 and calls.lost == []
     pings()
 
 
