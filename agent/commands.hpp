@@ -32,6 +32,7 @@ int command_status(const Command& command);
 int command_reload(const Command& command);
 int command_show(const Command& command);
 int command_drops(const Command& command);
+int command_drops_follow(const Command& command);
 int command_offload(const Command& command);
 int command_connections(const Command& command);
 int command_explain(const Command& command);

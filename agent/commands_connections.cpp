@@ -5,6 +5,7 @@
 #include "agent/changes.hpp"
 #include "agent/commands.hpp"
 #include "agent/exit_codes.hpp"
+#include "agent/flow_words.hpp"
 #include "agent/world.hpp"
 #include "base/limits.hpp"
 #include "netlink/conntrack.hpp"
@@ -17,24 +18,8 @@ using netlink::Connection;
 using netlink::ConnectionTuple;
 using nlohmann::json;
 
-std::string protocol_text(uint8_t protocol) {
-  switch (protocol) {
-    case tc::kProtoTcp: return "tcp";
-    case tc::kProtoUdp: return "udp";
-    case tc::kProtoIcmp: return "icmp";
-    case tc::kProtoIcmpv6: return "icmpv6";
-    case 132: return "sctp";
-    default: return "protocol " + std::to_string(protocol);
-  }
-}
-
 bool is_icmp(const ConnectionTuple& tuple) {
   return tuple.protocol == tc::kProtoIcmp || tuple.protocol == tc::kProtoIcmpv6;
-}
-
-std::string end_text(const IpAddr& address, uint16_t port, bool with_port) {
-  const std::string text = address.is_v4() || !with_port ? address.to_string() : "[" + address.to_string() + "]";
-  return with_port ? text + ":" + std::to_string(port) : text;
 }
 
 std::string tuple_text(const ConnectionTuple& tuple) {

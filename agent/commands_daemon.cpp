@@ -32,6 +32,20 @@ int status_without_daemon(const Command& command) {
   return kExitOk;
 }
 
+// "40 questions, 38 answered; 2 lost while nobody listened"
+std::string guests_line(const json& guests) {
+  uint64_t asked = 0;
+  uint64_t answered = 0;
+  for (const auto& [kind, count] : guests.value("questions", json::object()).items()) {
+    asked += count.value("asked", uint64_t{0});
+    answered += count.value("answered", uint64_t{0});
+  }
+  std::string line = count_text(asked, "question") + ", " + std::to_string(answered) + " answered";
+  if (const auto lost = guests.value("lost", uint64_t{0}); lost > 0)
+    line += "; " + std::to_string(lost) + " lost while nobody listened";
+  return guests.value("hears", false) ? line : line + "; nobody listens";
+}
+
 void print_status(const Output& out, const json& status) {
   const json report = status.value("report", json::object());
   std::vector<std::vector<std::string>> rows{
@@ -44,6 +58,7 @@ void print_status(const Output& out, const json& status) {
                     std::to_string(status.value("look_cpu_ms", 0)) + " ms of CPU each"}};
   if (const size_t foreign = report.value("foreign", size_t{0}); foreign > 0)
     rows.push_back({"others", count_text(foreign, "filter") + " (sepalctl show --foreign)"});
+  if (status.contains("guests")) rows.push_back({"guests", guests_line(status["guests"])});
   out.table(rows, 0);
   if (status.contains("error"))
     out.line(out.paint(Paint::red, "last pass failed: " + status["error"].value("message", "")));

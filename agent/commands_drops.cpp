@@ -74,6 +74,7 @@ void print(const Output& out, const std::vector<Drop>& drops, const std::vector<
 }  // namespace
 
 int command_drops(const Command& command) {
+  if (command.options.has("--follow")) return command_drops_follow(command);
   const auto config = read_for_names(command);
   Kernel kernel = command.kernel;
   auto shown = gather_shown(kernel, config ? &*config : nullptr, command.paths);

@@ -24,6 +24,7 @@ std::string end_text(const Outcome& outcome, const Names& names) {
   switch (outcome.kind) {
     case Outcome::Kind::sent: text = "sent on " + names.device(outcome.device); break;
     case Outcome::Kind::host: text = "passed to the host"; break;
+    case Outcome::Kind::heard: text = "heard by sepald, which answers"; break;
     case Outcome::Kind::dropped: text = "dropped"; break;
   }
   if (outcome.reason() != tc::DropReason::none) text += ": " + std::string(tc::to_string(outcome.reason()));
@@ -84,7 +85,7 @@ json stop_json(const Stop& stop, const Explanation& told) {
 json way_json(const Way& way, const Explanation& told) {
   json stops = json::array();
   for (const Stop& stop : way.stops) stops.push_back(stop_json(stop, told));
-  static constexpr std::string_view kEnds[] = {"dropped", "host", "sent"};
+  static constexpr std::string_view kEnds[] = {"dropped", "host", "sent", "heard"};
   json out{{"title", way.title},
            {"stops", std::move(stops)},
            {"end", kEnds[static_cast<size_t>(way.outcome.kind)]},

@@ -29,6 +29,8 @@ constexpr int kLookShare = 50;
 // Looks that events ask for may cost more, for they are what brings a change into force; but a route that never rests
 // must not keep the daemon busy.
 constexpr int kLinkLookShare = 10;
+// Between two turns at guests' questions.
+constexpr milliseconds kGuestsPause{5};
 // A public gateway that was asked for answers within a second, or not at all.
 constexpr std::chrono::seconds kGatewayPatience{2};
 constexpr std::chrono::hours kFar{24};
@@ -55,6 +57,8 @@ Daemon::Daemon(Kernel kernel, DaemonSettings settings, Events& events, Notifier&
       reconciler_(kernel, settings_.paths),
       directory_(settings_.config_directory),
       nic_(settings_.paths),
+      guests_([this](IfIndex device, guest::FrameView frame) { return send_to_guest(device, frame); }),
+      flow_log_(kernel, events),
       started_(Clock::now()),
       next_look_(started_),
       next_alive_(started_),
@@ -83,6 +87,8 @@ std::optional<int> Daemon::start() {
 
 bool Daemon::read_config() {
   auto read = directory_.read();
+  // Also when it was refused: what was borrowed may stand elsewhere now.
+  if (directory_.config() != nullptr) guests_.serve(config(), reconciler_.ports(), Clock::now());
   faults_.clear();
   if (read) {
     vteps_ = remote_vteps(config());
@@ -114,6 +120,8 @@ Clock::time_point Daemon::next_deadline() const {
   if (const auto retry = next_retry()) next = std::min(next, *retry);
   if (links_due_) next = std::min(next, *links_due_);
   if (const auto nic = nic_.next()) next = std::min(next, *nic);
+  if (const auto guests = guests_.next()) next = std::min(next, *guests);
+  if (const auto lost = flow_log_.next()) next = std::min(next, *lost);
   return next;
 }
 
@@ -129,7 +137,9 @@ void Daemon::act() {
     if (removed_ || events_.stop_asked()) return;
   }
   const auto now = Clock::now();
+  guests_.advertise(now);
   const auto retry = next_retry();
+  flow_log_.tell_lost(now);
   if (events_.take_reload()) {
     reload();
   } else if (links_due_ && *links_due_ <= now) {
@@ -183,6 +193,7 @@ bool Daemon::pass(Cause cause) {
   // Which of the two ways a NIC found when a rule was installed nobody knows.
   if (!report || report->outcome.writes() > 0) reconciler_.distrust_ways(unsure_);
   unsure_.clear();
+  serve_guests();
   ::malloc_trim(0);  // rules are compiled, written and let go: give their memory back
   const milliseconds cost = cpu_time() - before;
   if (!report) {
@@ -196,6 +207,7 @@ bool Daemon::pass(Cause cause) {
     return false;
   }
   const bool gateway_unknown = report->gateway_unknown;
+  flow_log_.follow(config(), reconciler_.served(), !report->quiet || cause == Cause::reload);
   if (last_error_) log::notice("pass-works-again", "the kernel could be read and written again");
   last_error_.reset();
   if (report->quiet) {
@@ -210,6 +222,29 @@ bool Daemon::pass(Cause cause) {
   if (gateway_unknown) next_look_ = std::min(next_look_, Clock::now() + kGatewayPatience);
   if (last_.outcome.devices_left) links_changed();
   return !last_.outcome.stopped;
+}
+
+// Questions wait in the ring until the programs that copy them are in place.
+void Daemon::serve_guests() {
+  guests_.serve(config(), reconciler_.ports(), Clock::now());
+  if (guests_.hears()) return;
+  auto questions = kernel_.slow_path.questions();
+  if (!questions) {
+    if (std::exchange(guests_unheard_, questions.error().message()) != questions.error().message())
+      log::error("guests-unheard", guests_unheard_);
+    return;
+  }
+  guests_.hear(std::move(*questions));
+  events_.watch(guests_.descriptor(), [this] { return guests_.answer_some(Clock::now()); }, kGuestsPause);
+}
+
+Result<void> Daemon::send_to_guest(IfIndex device, guest::FrameView frame) {
+  if (!frames_) {
+    auto opened = FrameSocket::open();
+    if (!opened) return Unexpected(opened.error());
+    frames_.emplace(std::move(*opened));
+  }
+  return frames_->send(device, frame);
 }
 
 void Daemon::log_pass(const PassReport& report, Cause cause) {
@@ -294,6 +329,7 @@ json Daemon::handle(const json& request) {
 
 json Daemon::reload() {
   notifier_.reloading();
+  flow_log_.reopen();
   json reply;
   if (!read_config()) {
     reply = {{"ok", false},
@@ -342,7 +378,9 @@ json Daemon::status() const {
            {"writes", kernel_.route.writes()},
            {"summary",
             directory_.config() != nullptr ? status_line(last_, reconciler_.troubles(), config().tenants.size()) : ""},
+           {"guests", guests_.to_json()},
            {"report", to_json(last_, reconciler_.troubles(), Clock::now())}};
+  if (const auto lost = kernel_.slow_path.questions_lost()) out["guests"]["lost"] = *lost;
   if (last_error_) out["error"] = to_json(*last_error_);
   return out;
 }

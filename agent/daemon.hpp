@@ -8,6 +8,9 @@
 #include <string>
 
 #include "agent/events.hpp"
+#include "agent/flow_log.hpp"
+#include "agent/frame_socket.hpp"
+#include "agent/guest_services.hpp"
 #include "agent/nic_watch.hpp"
 #include "agent/notify.hpp"
 #include "agent/paths.hpp"
@@ -49,6 +52,8 @@ class Daemon {
   void log_pass(const PassReport& report, Cause cause);
   void log_troubles();
   void watch_nic();
+  void serve_guests();
+  Result<void> send_to_guest(IfIndex device, guest::FrameView frame);
   void answer(const Request& request);
   nlohmann::json handle(const nlohmann::json& request);
   nlohmann::json reload();
@@ -68,6 +73,10 @@ class Daemon {
   Reconciler reconciler_;
   config::ConfigDirectory directory_;  // its config() is in force
   NicWatch nic_;
+  GuestServices guests_;
+  std::optional<FrameSocket> frames_;
+  std::string guests_unheard_;  // why, as the log has it
+  FlowLog flow_log_;
   std::vector<config::Fault> faults_;                // of the last reading; empty: it is what is in force
   PassReport last_;                                  // the last pass that was not quiet
   std::optional<Error> last_error_;                  // of the last pass

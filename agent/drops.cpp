@@ -5,7 +5,6 @@
 #include <tuple>
 
 namespace sepal::agent {
-namespace {
 
 std::string place_of(IfIndex device, const Shown& shown) {
   if (const tc::PortKey* port = shown.names.port_on(device)) return "port " + port->port;
@@ -14,7 +13,6 @@ std::string place_of(IfIndex device, const Shown& shown) {
   return block->second == tc::BlockKind::vxlan ? "tunnel" : "uplink";
 }
 
-// Why an action drops that is not a verdict.
 tc::DropReason reason_of(const tc::ActionKind& action) {
   if (std::holds_alternative<tc::Police>(action)) return tc::DropReason::rate_limited;
   if (std::holds_alternative<tc::Ct>(action)) return tc::DropReason::conntrack;
@@ -23,8 +21,6 @@ tc::DropReason reason_of(const tc::ActionKind& action) {
   if (judges(action)) return tc::DropReason::denied;
   return program->name == "sepal_slice" ? tc::DropReason::outside_slice : tc::DropReason::not_answered;
 }
-
-}  // namespace
 
 std::vector<Drop> drops_of(const Shown& shown) {
   std::map<std::tuple<Vni, std::string, tc::DropReason>, std::pair<uint64_t, uint64_t>> sums;
@@ -36,7 +32,11 @@ std::vector<Drop> drops_of(const Shown& shown) {
       sum.first += packets;
       sum.second += bytes;
     };
-    if (rule.origin) add(rule.origin->drop, rule.packets(), rule.bytes());
+    if (rule.origin && rule.origin->drop != tc::DropReason::none) {
+      // Whatever its actions do: nothing that it takes goes on.
+      add(rule.origin->drop, rule.packets(), rule.bytes());
+      continue;
+    }
     const auto& actions = rule.filter.rule.spec.actions;
     for (size_t i = 0; i < actions.size(); ++i) add(reason_of(actions[i].kind), rule.dropped_by(i), 0);
   }

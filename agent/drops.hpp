@@ -23,4 +23,9 @@ struct Drop {
 // written.
 std::vector<Drop> drops_of(const Shown& shown);
 
+// Why an action that is no verdict drops; none: it never does.
+tc::DropReason reason_of(const tc::ActionKind& action);
+// "port web-0", "tunnel", "uplink"; the device's name when nothing is known of it.
+std::string place_of(IfIndex device, const Shown& shown);
+
 }  // namespace sepal::agent

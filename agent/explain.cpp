@@ -25,7 +25,8 @@ using Chain = std::pair<IfIndex, uint32_t>;
 class NamedPrograms : public SlowPath {
  public:
   Result<SlowPathPrograms> programs() override {
-    return SlowPathPrograms{{"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}};
+    return SlowPathPrograms{
+        {"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}, {"sepal_icmp", {}}, {"sepal_question", {}}};
   }
   Result<void> pin() override { return not_here(); }
   Result<int> program_fd(const tc::Bpf& /*action*/) override { return not_here(); }
@@ -46,6 +47,8 @@ class NamedPrograms : public SlowPath {
   }
   Result<void> drop_policies(const std::set<Vni>&) override { return not_here(); }
   Result<std::vector<policy::RuleCount>> policy_counts() override { return not_here(); }
+  Result<std::unique_ptr<Questions>> questions() override { return not_here(); }
+  Result<uint64_t> questions_lost() override { return not_here(); }
   Result<bool> unpin() override { return not_here(); }
 
  private:
@@ -279,7 +282,9 @@ Result<Explanation> explain(Kernel& kernel, const config::Config& config, const 
     if (auto programs = kernel.slow_path.programs()) {
       facts.answer_neighbour = programs->answer_neighbour;
       facts.choose_slice = programs->choose_slice;
+      facts.speak_icmp = programs->speak_icmp;
       facts.judge_policy = programs->judge_policy;
+      facts.hear_question = programs->hear_question;
       explanation.rules = std::make_unique<tc::RuleSet>(compile_around(question.device, config, facts));
       if (auto told = tell_ways(kernel, ground, question, *view, explanation); !told) return Unexpected(told.error());
     }

@@ -74,6 +74,7 @@ Reconciler::Followed Reconciler::follow_from_memory(const config::Config& config
   if (!ledger_ || !left_ || !distrusted_.empty()) return followed;
   auto world = world_from_memory(config);
   if (!world) return followed;
+  ports_ = world->facts.ports;
   const auto due = ledger_->due(config, left_->facts, world->facts);
   if (!due) return followed;
   if (due->nothing()) {

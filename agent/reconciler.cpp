@@ -141,6 +141,7 @@ Result<PassReport> Reconciler::pass(const config::Config& config, const Progress
     auto world = prepare_world(config, total.made);
     if (!world && world.error().code == Errc::resync && round < kRoundsMax) continue;
     if (!world) return Unexpected(world.error());
+    ports_ = world->facts.ports;
     demotions_.enter(*world, config);
     if (auto looked = shared_.look(kernel_.route); !looked) {
       if (looked.error().code == Errc::resync && round < kRoundsMax) continue;

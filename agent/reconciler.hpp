@@ -82,6 +82,11 @@ class Reconciler {
   // Refused rules are due at once: something changed that may help (a reload).
   void forget_back_off();
 
+  // The ports whose devices the last look saw.
+  [[nodiscard]] const std::map<tc::PortKey, IfIndex>& ports() const { return ports_; }
+  // Who is served, and in which zones, as the last pass left it.
+  [[nodiscard]] const SavedState& served() const { return saved_; }
+
   // What the NIC refused.
   [[nodiscard]] const HardwareState& hardware() const { return demotions_.state(); }
 
@@ -148,6 +153,7 @@ class Reconciler {
   Troubles troubles_;
   Demotions demotions_;
   Devices devices_;
+  std::map<tc::PortKey, IfIndex> ports_;
   std::optional<Left> left_;
   std::optional<Ledger> ledger_;  // only beside left_: what that digest is of
   bool unlearnable_ = false;      // what is left cannot be told apart into parts

@@ -22,7 +22,8 @@ A DIR holds the configuration; without one it is /etc/sepal. All commands work w
   verify DIR        every rule as the kernel tells it in full, against the configuration
   apply DIR         make the kernel what the configuration says
   show              the rules in the kernel: --tenant NAME|VNI, --group 0..7, --foreign, --config DIR
-  drops             what was dropped, by tenant, port and reason, and what security groups decided: --tenant NAME|VNI
+  drops             what was dropped, by tenant, port and reason, and what security groups decided: --tenant NAME|VNI;
+                    --follow: packets as they are dropped, until Ctrl-C; --limit N of them a second (100)
   offload           what is in hardware, what should be and is not, and why; shares of the traffic: --tenant NAME|VNI
   explain PORT PROTOCOL SOURCE[:PORT] DESTINATION[:PORT]
                     the way of such a packet, rule by rule, in hardware or not and why; PORT is TENANT/PORT, a device,
@@ -73,11 +74,11 @@ int usage_error(std::string_view what) {
 
 int run(const std::vector<std::string>& arguments) {
   auto options = Options::parse(
-      arguments,
-      {{"--help"},         {"--version"},         {"--json"},          {"--rules"},        {"--foreign"},
-       {"--delete"},       {"--instance", true},  {"--run-dir", true}, {"--tenant", true}, {"--group", true},
-       {"--config", true}, {"--frame", true},     {"--vni", true},     {"--vlan", true},   {"--ttl", true},
-       {"--pci", true},    {"--state-dir", true}, {"--timeout", true}, {"--probe"},        {"--bundle", true}});
+      arguments, {{"--help"},         {"--version"},         {"--json"},          {"--rules"},        {"--foreign"},
+                  {"--delete"},       {"--instance", true},  {"--run-dir", true}, {"--tenant", true}, {"--group", true},
+                  {"--config", true}, {"--frame", true},     {"--vni", true},     {"--vlan", true},   {"--ttl", true},
+                  {"--pci", true},    {"--state-dir", true}, {"--timeout", true}, {"--probe"},        {"--follow"},
+                  {"--limit", true},  {"--bundle", true}});
   if (!options) return usage_error(options.error().message());
   if (options->has("--help")) {
     std::cout << kHelp;

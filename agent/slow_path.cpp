@@ -2,10 +2,12 @@
 #include "agent/slow_path.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "bpf/loader.hpp"
 #include "bpf/policies.hpp"
+#include "bpf/questions.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -33,6 +35,25 @@ std::vector<bpf::Slice> to_entries(const std::vector<tc::SliceEntry>& wanted) {
   return entries;
 }
 
+class Ring : public Questions {
+ public:
+  explicit Ring(bpf::Ring ring) : ring_(std::move(ring)) {}
+  [[nodiscard]] int descriptor() const override { return ring_.descriptor(); }
+  Result<size_t> read(const Sink& sink, size_t most) override {
+    return ring_.read(
+        [&sink](std::span<const std::byte> record) {
+          sepal_question question{};
+          if (record.size() < sizeof question) return;
+          std::memcpy(&question, record.data(), sizeof question);
+          sink(IfIndex(question.device), {question.frame, std::min<size_t>(question.length, sizeof question.frame)});
+        },
+        most);
+  }
+
+ private:
+  bpf::Ring ring_;
+};
+
 class LoadedSlowPath : public SlowPath {
  public:
   explicit LoadedSlowPath(std::string instance) : place_{std::move(instance)} {}
@@ -41,18 +62,24 @@ class LoadedSlowPath : public SlowPath {
     if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
     return SlowPathPrograms{{loaded_->neighbour().name, loaded_->neighbour().tag},
                             {loaded_->slice().name, loaded_->slice().tag},
-                            {policies_->program().name, policies_->program().tag}};
+                            {policies_->program().name, policies_->program().tag},
+                            {loaded_->icmp().name, loaded_->icmp().tag},
+                            {questions_->program().name, questions_->program().tag}};
   }
 
   Result<void> pin() override {
     if (auto loaded = load(); !loaded) return loaded;
     if (auto pinned = policies_->pin(); !pinned) return pinned;
-    return loaded_->pin(policies_->names());
+    if (auto pinned = questions_->pin(); !pinned) return pinned;
+    std::vector<std::string> others = policies_->names();
+    for (std::string& name : questions_->names()) others.push_back(std::move(name));
+    return loaded_->pin(others);
   }
 
   Result<int> program_fd(const tc::Bpf& action) override {
     if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
-    for (const bpf::Program* program : {&loaded_->neighbour(), &loaded_->slice(), &policies_->program()})
+    for (const bpf::Program* program :
+         {&loaded_->neighbour(), &loaded_->slice(), &loaded_->icmp(), &policies_->program(), &questions_->program()})
       if (program->name == action.name && program->tag == action.tag) return program->fd.get();
     return fail(Errc::internal, "no eBPF program " + action.name + " of this tag is loaded");
   }
@@ -142,7 +169,30 @@ class LoadedSlowPath : public SlowPath {
     return policies_->counts();
   }
 
+  Result<std::unique_ptr<Questions>> questions() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    auto ring = questions_->open_ring();
+    if (!ring) return Unexpected(ring.error());
+    return std::make_unique<Ring>(std::move(*ring));
+  }
+
+  Result<uint64_t> questions_lost() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    return questions_->heard().map([](const sepal_heard& heard) { return heard.lost; });
+  }
+
+  Result<int> events() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    return policies_->events();
+  }
+
+  Result<uint64_t> events_lost() override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    return policies_->events_lost();
+  }
+
   Result<bool> unpin() override {
+    questions_.reset();
     loaded_.reset();
     policies_.reset();
     return bpf::remove(place_);
@@ -161,6 +211,9 @@ class LoadedSlowPath : public SlowPath {
     if (!loaded) return Unexpected(while_doing(loaded.error(), "eBPF programs of the slow path"));
     auto policies = bpf::Policies::load(place_);
     if (!policies) return Unexpected(while_doing(policies.error(), "eBPF program of security groups"));
+    auto questions = bpf::Questions::load(place_);
+    if (!questions) return Unexpected(while_doing(questions.error(), "eBPF program of guests' questions"));
+    questions_.emplace(std::move(*questions));
     loaded_.emplace(std::move(*loaded));
     policies_.emplace(std::move(*policies));
     return {};
@@ -168,7 +221,8 @@ class LoadedSlowPath : public SlowPath {
 
   bpf::Place place_;
   std::optional<bpf::SlowPath> loaded_;
-  std::optional<bpf::Policies> policies_;  // there when loaded_ is
+  std::optional<bpf::Policies> policies_;    // there when loaded_ is
+  std::optional<bpf::Questions> questions_;  // the same
 };
 
 }  // namespace

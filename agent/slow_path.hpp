@@ -2,8 +2,10 @@
 // must stand before rules that lead to them. A seam, so that tests run without eBPF; the real one is over bpf/loader.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,19 @@ struct SlowPathPrograms {
   tc::BpfProgram answer_neighbour;
   tc::BpfProgram choose_slice;
   tc::BpfProgram judge_policy;
+  tc::BpfProgram speak_icmp;
+  tc::BpfProgram hear_question;
+};
+
+// What guests asked and a program copied, in order; one reader.
+class Questions {
+ public:
+  virtual ~Questions() = default;
+  // Readable when there are any. Borrowed: valid as long as this.
+  [[nodiscard]] virtual int descriptor() const = 0;
+  using Sink = std::function<void(IfIndex device, std::span<const uint8_t> frame)>;
+  // Hands over up to `most`; returns how many. The rest stays.
+  virtual Result<size_t> read(const Sink& sink, size_t most) = 0;
 };
 
 struct Enforced {
@@ -57,6 +72,14 @@ class SlowPath {
   // What rules of security groups decided, summed over the CPUs and sorted. Counts outlive the policy they were made
   // under.
   virtual Result<std::vector<policy::RuleCount>> policy_counts() = 0;
+  // The questions of this instance, also those asked before this process began.
+  virtual Result<std::unique_ptr<Questions>> questions() = 0;
+  // How many of them nobody could be told, since the program was first loaded: the ring was full.
+  virtual Result<uint64_t> questions_lost() = 0;
+  // The ring in which verdicts of security groups are told (struct sepal_event), and how many had no room there, ever.
+  // Borrowed: valid as long as this object.
+  virtual Result<int> events() { return fail(Errc::unsupported, "no ring of events"); }
+  virtual Result<uint64_t> events_lost() { return uint64_t{0}; }
   // Unpins everything of this instance; true when something was there.
   virtual Result<bool> unpin() = 0;
 };

@@ -59,7 +59,9 @@ class Look {
     if (auto programs = kernel_.slow_path.programs()) {
       world_.facts.answer_neighbour = programs->answer_neighbour;
       world_.facts.choose_slice = programs->choose_slice;
+      world_.facts.speak_icmp = programs->speak_icmp;
       world_.facts.judge_policy = programs->judge_policy;
+      world_.facts.hear_question = programs->hear_question;
     } else {
       // The rules that need them will be refused, all others not.
       world_.has_slow_path = false;

@@ -40,6 +40,16 @@ inline constexpr unsigned kWriters = 2;                  // sockets that write f
 inline constexpr uint32_t kSharedActionFirst = 0x40000000;
 inline constexpr size_t kSocketBufferBytes = 4UL << 20U;
 
+// What guests ask the services on their link. A question of more than a plain Ethernet frame is none, and an answer
+// fits the smallest MTU IPv6 has; the worst of what is left fits in it, DHCPv6 identifiers (130 and 10 bytes) included.
+inline constexpr size_t kQuestionBytesMax = 1514;
+inline constexpr size_t kDuidBytesMax = 130;         // RFC 8415 section 11.1
+inline constexpr size_t kAssociationsMax = 8;        // of one question; a client has one or two
+inline constexpr size_t kAddressesToldMax = 16;      // to one association; the first of the port's
+inline constexpr size_t kAddressesTakenBackMax = 8;  // in one answer
+inline constexpr size_t kServersToldMax = 8;         // of a kind
+inline constexpr size_t kSubnetsAdvertisedMax = 16;
+
 // The NIC (mlx5 restores conntrack zones from 8 bits).
 inline constexpr uint16_t kOffloadZoneMax = 254;
 // Zones at the top of the 16-bit space that serve no tenant: reassembly of fragments to shared public addresses.

@@ -91,7 +91,8 @@ Result<Adopted> adopt(const Pins& pins, const ObjectCode& code, const std::vecto
                                         return std::string(::bpf_map__name(map)).rfind(name, 0) == 0;
                                       });
   if (program == nullptr || !as_expected)
-    return fail(Errc::internal, "the eBPF object whose first map should be " + maps.front() + " holds these: " + found);
+    return fail(Errc::internal, "an eBPF object of " + std::to_string(maps.size()) + " maps" +
+                                    (maps.empty() ? "" : ", first " + maps.front() + ",") + " holds these: " + found);
 
   std::vector<PinnedMap> pinned_maps;
   for (bpf_map* map : of_object) {

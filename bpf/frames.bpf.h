@@ -17,6 +17,10 @@
 
 #include "bpf/shared.h"
 
+#ifndef offsetof
+#define offsetof(type, member) __builtin_offsetof(type, member)
+#endif
+
 #ifndef NULL
 #define NULL ((void*)0)
 #endif

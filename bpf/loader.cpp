@@ -2,6 +2,7 @@
 #include "bpf/loader.hpp"
 
 #include <bpf/bpf.h>
+#include <icmp.skel.h>
 #include <linux/bpf.h>
 #include <neighbour.skel.h>
 #include <slice.skel.h>
@@ -97,6 +98,7 @@ Code built_in_code() {
   Code code;
   code.neighbour.bytes = ::neighbour_bpf__elf_bytes(&code.neighbour.size);
   code.slice.bytes = ::slice_bpf__elf_bytes(&code.slice.size);
+  code.icmp.bytes = ::icmp_bpf__elf_bytes(&code.icmp.size);
   return code;
 }
 
@@ -107,14 +109,16 @@ Result<SlowPath> SlowPath::load(const Place& place, const Code& code) {
   if (!neighbour) return Unexpected(neighbour.error());
   auto slice = adopt(*pins, code.slice, {"sepal_slices"});
   if (!slice) return Unexpected(slice.error());
-  return SlowPath(std::move(*pins), std::move(*neighbour), std::move(*slice));
+  auto icmp = adopt(*pins, code.icmp, {});
+  if (!icmp) return Unexpected(icmp.error());
+  return SlowPath(std::move(*pins), std::move(*neighbour), std::move(*slice), std::move(*icmp));
 }
 
-bool SlowPath::is_pinned() const { return neighbour_.is_pinned() && slice_.is_pinned(); }
+bool SlowPath::is_pinned() const { return neighbour_.is_pinned() && slice_.is_pinned() && icmp_.is_pinned(); }
 
 Result<void> SlowPath::pin(const std::vector<std::string>& others) {
   std::vector<std::string> kept = others;
-  for (Adopted* object : {&neighbour_, &slice_}) {
+  for (Adopted* object : {&neighbour_, &slice_, &icmp_}) {
     if (auto done = bpf::pin(pins_, *object); !done) return done;
     for (std::string& name : object->names()) kept.push_back(std::move(name));
   }

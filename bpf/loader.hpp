@@ -1,7 +1,8 @@
 // The eBPF objects in the kernel: loaded, pinned, adopted after a restart, replaced on an upgrade, and their maps
 // filled. Rules name the programs; who writes rules says so with the descriptor, name and tag given here.
 //
-// In bpffs, per instance: /sys/fs/bpf/sepal/<instance>/{sepal_neigh,sepal_slice,sepal_neighbours,sepal_slices}.
+// In bpffs, per instance: /sys/fs/bpf/sepal/<instance>/{sepal_neigh,sepal_slice,sepal_icmp,sepal_neighbours,
+// sepal_slices}.
 // How they are adopted and replaced: adopted.hpp.
 #pragma once
 
@@ -24,6 +25,7 @@ struct Place {
 struct Code {
   ObjectCode neighbour;
   ObjectCode slice;
+  ObjectCode icmp;
 };
 Code built_in_code();
 
@@ -34,6 +36,7 @@ class SlowPath {
 
   [[nodiscard]] const Program& neighbour() const { return neighbour_.program; }
   [[nodiscard]] const Program& slice() const { return slice_.program; }
+  [[nodiscard]] const Program& icmp() const { return icmp_.program; }
   [[nodiscard]] bool is_pinned() const;
 
   // Makes programs and maps outlive this process; removes what older versions left. Writes nothing that is there
@@ -62,8 +65,8 @@ class SlowPath {
   Result<size_t> sync_slices(const std::vector<Slice>& wanted);
 
  private:
-  SlowPath(Pins pins, Adopted neighbour, Adopted slice)
-      : pins_(std::move(pins)), neighbour_(std::move(neighbour)), slice_(std::move(slice)) {}
+  SlowPath(Pins pins, Adopted neighbour, Adopted slice, Adopted icmp)
+      : pins_(std::move(pins)), neighbour_(std::move(neighbour)), slice_(std::move(slice)), icmp_(std::move(icmp)) {}
 
   template <typename Entry>
   static Result<size_t> put_entries(const AdoptedMap& map, std::vector<Entry> wanted);
@@ -73,6 +76,7 @@ class SlowPath {
   Pins pins_;
   Adopted neighbour_;  // one map each
   Adopted slice_;
+  Adopted icmp_;
 };
 
 // What the pinned maps hold, sorted; loads nothing. Empty when nothing is pinned.

@@ -73,7 +73,8 @@ ObjectCode built_in_policy_code() {
 Result<Policies> Policies::load(const Place& place, const ObjectCode& code) {
   auto pins = Pins::at(place.bpffs, place.instance);
   if (!pins) return Unexpected(pins.error());
-  auto object = adopt(*pins, code, {"sepal_spaces", "sepal_prefixes", "sepal_choices", "sepal_counts"});
+  auto object = adopt(
+      *pins, code, {"sepal_spaces", "sepal_prefixes", "sepal_choices", "sepal_counts", "sepal_events", "sepal_lost"});
   if (!object) return Unexpected(object.error());
   return Policies(std::move(*pins), std::move(*object));
 }
@@ -184,6 +185,18 @@ Result<std::vector<RuleCount>> Policies::counts() const {
   }
   std::sort(counts.begin(), counts.end());
   return counts;
+}
+
+Result<uint64_t> Policies::events_lost() const {
+  const int cpus = ::libbpf_num_possible_cpus();
+  if (cpus < 1) return fail_errno(-cpus, "count the CPUs");
+  std::vector<uint64_t> by_cpu(static_cast<size_t>(cpus));
+  const uint32_t only = 0;
+  if (::bpf_map_lookup_elem(fd(kLost), &only, by_cpu.data()) != 0)
+    return fail_errno(errno, "read how many events were lost");
+  uint64_t lost = 0;
+  for (const uint64_t one : by_cpu) lost += one;
+  return lost;
 }
 
 }  // namespace sepal::bpf

@@ -2,7 +2,8 @@
 // Says whether the security groups of a tenant let a new connection begin.
 // Hook: act_bpf in skip_hw flower filters of group 7, before `ct commit`; skb->mark tells the tenant (SEPAL_MARK_*),
 // set and cleared by the actions around it. Maps: sepal_spaces → sepal_prefixes, sepal_choices: read only, filled by
-// the agent; sepal_counts: verdicts by rule. Verdicts: TC_ACT_PIPE = may begin; TC_ACT_SHOT = denied, which the action
+// the agent; sepal_counts: verdicts by rule; sepal_events: verdicts that a rule wants told, sepal_lost: those that had
+// no room there. Verdicts: TC_ACT_PIPE = may begin; TC_ACT_SHOT = denied, which the action
 // counts as its drops. What cannot be judged (no tables, headers that do not reach into the packet) is denied:
 // conntrack has seen these headers whole before.
 #include "bpf/frames.bpf.h"
@@ -61,6 +62,18 @@ struct {
   __type(value, struct sepal_count);
 } sepal_counts SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, SEPAL_EVENTS_BYTES);
+} sepal_events SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u64);
+} sepal_lost SEC(".maps");
+
 struct sepal_policy_tables {
   void* prefixes;
   void* choices;
@@ -79,7 +92,8 @@ static __always_inline const struct sepal_choice_value* sepal_look_up_choice(con
 #include "bpf/policy.h"
 
 /* `offset`: of the transport header. ICMP means something in its own family only. */
-static __always_inline bool read_detail(struct __sk_buff* skb, __u32 offset, struct sepal_flow* flow) {
+static __always_inline bool read_detail(struct __sk_buff* skb, __u32 offset, struct sepal_flow* flow, __u32* transport) {
+  *transport = offset;
   if (flow->protocol == IP_PROTOCOL_TCP || flow->protocol == IP_PROTOCOL_UDP)
     return !bpf_skb_load_bytes(skb, offset + 2, flow->detail, 2);
   if (flow->protocol == (flow->is_ipv6 ? IP_PROTOCOL_ICMP6 : IP_PROTOCOL_ICMP))
@@ -87,7 +101,7 @@ static __always_inline bool read_detail(struct __sk_buff* skb, __u32 offset, str
   return true;
 }
 
-static __always_inline bool read_ipv4(struct __sk_buff* skb, struct sepal_flow* flow) {
+static __always_inline bool read_ipv4(struct __sk_buff* skb, struct sepal_flow* flow, __u32* transport) {
   __u32 bytes;
   struct ip4 ip;
 
@@ -98,10 +112,10 @@ static __always_inline bool read_ipv4(struct __sk_buff* skb, struct sepal_flow* 
   __builtin_memcpy(flow->source, ip.source, 4);
   __builtin_memcpy(flow->destination, ip.destination, 4);
   flow->protocol = ip.protocol;
-  return read_detail(skb, sizeof(struct eth) + bytes, flow);
+  return read_detail(skb, sizeof(struct eth) + bytes, flow, transport);
 }
 
-static __always_inline bool read_ipv6(struct __sk_buff* skb, struct sepal_flow* flow) {
+static __always_inline bool read_ipv6(struct __sk_buff* skb, struct sepal_flow* flow, __u32* transport) {
   __u32 offset = sizeof(struct eth) + sizeof(struct ip6);
   struct ip6 ip;
   __u8 next[4];
@@ -116,7 +130,7 @@ static __always_inline bool read_ipv6(struct __sk_buff* skb, struct sepal_flow* 
   for (i = 0; i < IP6_EXTENSIONS_MAX; ++i) {
     if (flow->protocol != IP6_HOP_BY_HOP && flow->protocol != IP6_ROUTING && flow->protocol != IP6_FRAGMENT &&
         flow->protocol != IP6_AUTHENTICATION && flow->protocol != IP6_DESTINATION)
-      return read_detail(skb, offset, flow);
+      return read_detail(skb, offset, flow, transport);
     if (bpf_skb_load_bytes(skb, offset, next, sizeof(next))) return false;
     if (flow->protocol == IP6_FRAGMENT) {
       if (next[2] || next[3] & 0xf8) return false; /* not a first fragment */
@@ -153,6 +167,38 @@ static __always_inline void count(__u32 vni, const struct sepal_side* side) {
     ++counter->denied;
 }
 
+/* Called for what a rule logs only. */
+static __always_inline void tell(struct __sk_buff* skb, __u8 kind, const struct sepal_flow* flow, __u32 transport,
+                                 const struct sepal_verdict* verdict) {
+  bool let_out = verdict->sides[SEPAL_EGRESS].enforced_rule & SEPAL_RULE_ALLOWS;
+  struct sepal_event* event = bpf_ringbuf_reserve(&sepal_events, sizeof(*event), 0);
+  __u32 only = 0;
+  __u64* lost;
+
+  if (!event) {
+    lost = bpf_map_lookup_elem(&sepal_lost, &only);
+    if (lost) ++*lost;
+    return;
+  }
+  event->time = bpf_ktime_get_ns();
+  event->vni = skb->mark & SEPAL_MARK_VNI;
+  event->device = skb->ifindex;
+  event->egress = sepal_telling_rule(&verdict->sides[SEPAL_EGRESS]);
+  event->ingress = let_out ? sepal_telling_rule(&verdict->sides[SEPAL_INGRESS]) : SEPAL_RULE_NO_GROUPS;
+  __builtin_memcpy(event->source, flow->source, 16);
+  __builtin_memcpy(event->destination, flow->destination, 16);
+  event->is_ipv6 = flow->is_ipv6;
+  event->protocol = flow->protocol;
+  event->kind = kind;
+  event->from_peer = skb->mark & SEPAL_MARK_FROM_PEER ? 1 : 0;
+  event->source_port[0] = event->source_port[1] = 0;
+  if (flow->protocol == IP_PROTOCOL_TCP || flow->protocol == IP_PROTOCOL_UDP)
+    bpf_skb_load_bytes(skb, transport, event->source_port, 2);
+  event->detail[0] = flow->detail[0];
+  event->detail[1] = flow->detail[1];
+  bpf_ringbuf_submit(event, 0);
+}
+
 static __always_inline int decide(struct __sk_buff* skb) {
   __u32 vni = skb->mark & SEPAL_MARK_VNI;
   const struct sepal_space* current = bpf_map_lookup_elem(&sepal_spaces, &vni);
@@ -162,6 +208,8 @@ static __always_inline int decide(struct __sk_buff* skb) {
   struct sepal_space space;
   struct eth eth;
   bool readable = false;
+  __u32 transport = 0;
+  __u8 event;
 
   if (!current) return TC_ACT_SHOT;
   space = *current; /* once: both maps below are of this policy, whatever comes meanwhile */
@@ -172,15 +220,17 @@ static __always_inline int decide(struct __sk_buff* skb) {
 
   if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth))) return TC_ACT_SHOT;
   if (eth.type == bpf_htons(ETHERTYPE_IPV4))
-    readable = read_ipv4(skb, &flow);
+    readable = read_ipv4(skb, &flow, &transport);
   else if (eth.type == bpf_htons(ETHERTYPE_IPV6))
-    readable = read_ipv6(skb, &flow);
+    readable = read_ipv6(skb, &flow, &transport);
   if (!readable) return TC_ACT_SHOT;
 
   verdict = sepal_judge(&tables, &flow, skb->mark & SEPAL_MARK_FROM_PEER);
   count(vni, &verdict.sides[SEPAL_EGRESS]);
   /* Who is not let out has not knocked at the other door. */
   if (verdict.sides[SEPAL_EGRESS].enforced_rule & SEPAL_RULE_ALLOWS) count(vni, &verdict.sides[SEPAL_INGRESS]);
+  event = sepal_event_of(&verdict);
+  if (event) tell(skb, event, &flow, transport, &verdict);
   return verdict.allowed ? TC_ACT_PIPE : TC_ACT_SHOT;
 }
 

@@ -158,4 +158,29 @@ SEPAL_JUDGE_INLINE struct sepal_verdict sepal_judge(const struct sepal_policy_ta
   return verdict;
 }
 
+/* The rule to name for one side: the one that decides, or the audited one that would. */
+SEPAL_JUDGE_INLINE __u32 sepal_telling_rule(const struct sepal_side* side) {
+  if (!(side->enforced_rule & SEPAL_RULE_ALLOWS)) return side->enforced_rule;
+  if (!(side->rule & SEPAL_RULE_ALLOWS)) return side->rule;
+  return (side->enforced_rule & SEPAL_RULE_ID) == SEPAL_RULE_NOT_ENFORCED ? side->rule : side->enforced_rule;
+}
+
+/* Whether a rule wants this verdict told, and as what. */
+SEPAL_JUDGE_INLINE __u8 sepal_event_of(const struct sepal_verdict* verdict) {
+  const struct sepal_side* egress = &verdict->sides[SEPAL_EGRESS];
+  const struct sepal_side* ingress = &verdict->sides[SEPAL_INGRESS];
+  __u32 first = sepal_telling_rule(egress);
+  __u32 second = sepal_telling_rule(ingress);
+
+  if (!(egress->enforced_rule & SEPAL_RULE_ALLOWS))
+    return first & SEPAL_RULE_LOGS ? SEPAL_EVENT_DENIED : SEPAL_EVENT_NONE;
+  if (!(ingress->enforced_rule & SEPAL_RULE_ALLOWS))
+    return second & SEPAL_RULE_LOGS ? SEPAL_EVENT_DENIED : SEPAL_EVENT_NONE;
+  if (!((first | second) & SEPAL_RULE_LOGS)) return SEPAL_EVENT_NONE;
+  if ((first & SEPAL_RULE_LOGS && !(first & SEPAL_RULE_ALLOWS)) ||
+      (second & SEPAL_RULE_LOGS && !(second & SEPAL_RULE_ALLOWS)))
+    return SEPAL_EVENT_AUDITED;
+  return SEPAL_EVENT_ALLOWED;
+}
+
 #endif

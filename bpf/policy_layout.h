@@ -124,6 +124,33 @@ struct sepal_count {
 };
 SEPAL_STATIC_ASSERT(sizeof(struct sepal_count) == 24, "layout shared with the kernel");
 
+/* sepal_events (ring buffer): verdicts that somebody wants to hear of, each a struct sepal_event. Nobody has to read
+ * them: when the ring is full the packet goes on, and sepal_lost (per-CPU array of one __u64) counts. */
+enum sepal_event_kind {
+  SEPAL_EVENT_NONE = 0,
+  SEPAL_EVENT_ALLOWED = 1,
+  SEPAL_EVENT_DENIED = 2,
+  SEPAL_EVENT_AUDITED = 3, /* passed, though a rule of an audited group denies */
+};
+struct sepal_event {
+  __u64 time; /* CLOCK_MONOTONIC, nanoseconds */
+  __u32 vni;
+  __u32 device; /* ifindex where the packet is */
+  __u32 egress; /* the rule that decides on each side, a word as above; SEPAL_RULE_NO_GROUPS: nobody was asked */
+  __u32 ingress;
+  __u8 source[16]; /* IPv4: the first four bytes; network byte order, and so are the ports */
+  __u8 destination[16];
+  __u8 is_ipv6;
+  __u8 protocol;
+  __u8 kind;      /* enum sepal_event_kind */
+  __u8 from_peer; /* the source is in another tenant's network */
+  __u8 source_port[2];
+  __u8 detail[2]; /* as in struct sepal_flow */
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_event) == 64, "layout shared with the kernel");
+
+#define SEPAL_EVENTS_BYTES (256 * 1024) /* of the ring: some 3600 events, each with the ring's 8 bytes */
+
 #define SEPAL_SPACES_MAX 16384
 #define SEPAL_COUNTS_MAX 1048576
 

@@ -60,4 +60,32 @@ struct sepal_slice_value {
   __u32 slice; /* goes into skb->hash, never 0 */
 };
 
+/* skb->mark for program sepal_icmp, set and cleared by the actions around it; 0: an echo request. */
+#define SEPAL_ICMP_EXPIRED 1
+
+/* Who speaks to guests where no configured gateway is meant. */
+#define SEPAL_GATEWAY_IPV4 {169, 254, 1, 1} /* and fe80::1 */
+
+/* Map sepal_questions (ring buffer): frames of guests for the agent. The longest question is DHCP in a full Ethernet
+ * frame; the ring holds some 170 of whatever length, more than one turn of the agent takes. */
+#define SEPAL_QUESTION_BYTES 1514
+#define SEPAL_QUESTIONS_BYTES (256 * 1024)
+
+struct sepal_question {
+  __u32 device; /* ifindex where it came in */
+  __u32 length; /* of the frame; what follows it is not to be read */
+  __u8 frame[SEPAL_QUESTION_BYTES];
+  __u8 unused[6];
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_question) == 1528, "layout shared with the kernel");
+
+/* Map sepal_heard (one entry for each CPU): what became of what came to the program. */
+struct sepal_heard {
+  __u64 heard;      /* the agent has it */
+  __u64 lost;       /* the ring was full */
+  __u64 unreadable; /* longer than a question */
+  __u64 ignored;    /* no question */
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_heard) == 32, "layout shared with the kernel");
+
 #endif

@@ -24,18 +24,29 @@ void mix(Digest& digest, const Public& value) {
 }
 
 void mix(Digest& digest, const HostLimits& value) {
-  const auto& [arp_nd_per_second, new_connections_per_second, hardware_rules] = value;
-  digest.all(arp_nd_per_second, new_connections_per_second, hardware_rules);
+  const auto& [arp_nd_per_second, dhcp_per_second, new_connections_per_second, hardware_rules] = value;
+  digest.all(arp_nd_per_second, dhcp_per_second, new_connections_per_second, hardware_rules);
 }
 
 void mix(Digest& digest, const PortLimits& value) {
-  const auto& [arp_nd_per_second, new_connections_per_second] = value;
-  digest.all(arp_nd_per_second, new_connections_per_second);
+  const auto& [arp_nd_per_second, dhcp_per_second, new_connections_per_second] = value;
+  digest.all(arp_nd_per_second, dhcp_per_second, new_connections_per_second);
+}
+
+void mix(Digest& digest, const Boot& value) {
+  const auto& [server, file, ipxe, url] = value;
+  digest.all(server, file, ipxe, url);
+}
+
+void mix(Digest& digest, const GuestSettings& value) {
+  const auto& [dhcp, router_advertisements, dns, ntp, domain, lease_seconds, boot] = value;
+  digest.all(dhcp, router_advertisements, dns, ntp, domain, lease_seconds, boot);
 }
 
 void mix(Digest& digest, const Host& value) {
-  const auto& [nic, underlay, vxlan, public_net, gateway_mac, host_limits, where] = value;
-  digest.all(nic, underlay, vxlan, public_net, gateway_mac, host_limits, where);
+  const auto& [nic, underlay, vxlan, public_net, gateway_mac, host_limits, guests, flow_log_file, where] = value;
+  (void)flow_log_file;  // no rule depends on where lines are written
+  digest.all(nic, underlay, vxlan, public_net, gateway_mac, host_limits, guests, where);
 }
 
 void mix(Digest& digest, const Subnet& value) {
@@ -44,8 +55,10 @@ void mix(Digest& digest, const Subnet& value) {
 }
 
 void mix(Digest& digest, const Port& value) {
-  const auto& [name, vf, device, mac, addresses, prefixes, security_groups, port_limits, where] = value;
-  digest.all(name, vf, device, mac, addresses, prefixes, security_groups, port_limits, where);
+  const auto& [name, vf, device, mac, addresses, prefixes, security_groups, port_limits, guests, hostname, dhcp_server,
+               where] = value;
+  digest.all(name, vf, device, mac, addresses, prefixes, security_groups, port_limits, guests, hostname, dhcp_server,
+             where);
 }
 
 void mix(Digest& digest, const TenantVlan& value) {
@@ -95,9 +108,9 @@ void mix(Digest& digest, const SecurityGroup& value) {
 
 void mix(Digest& digest, const Tenant& value) {
   const auto& [name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, port_limits, peers, security_groups,
-               where] = value;
+               guests, flow_log, where] = value;
   digest.all(name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, port_limits, peers, security_groups,
-             where);
+             guests, flow_log, where);
 }
 
 }  // namespace sepal::config

@@ -13,6 +13,8 @@ void mix(Digest& digest, const Underlay& value);
 void mix(Digest& digest, const Vxlan& value);
 void mix(Digest& digest, const Public& value);
 void mix(Digest& digest, const HostLimits& value);
+void mix(Digest& digest, const Boot& value);
+void mix(Digest& digest, const GuestSettings& value);
 void mix(Digest& digest, const Host& value);
 void mix(Digest& digest, const Subnet& value);
 void mix(Digest& digest, const Port& value);

@@ -136,6 +136,7 @@ GroupRule read_rule(NodeRef node, const KeyTable& table, std::string_view remote
   rule.allow = fields.read("action", word("allow", "deny")).value_or(true);
   if (auto priority = fields.read("priority", number(kPriorityBounds)))
     rule.priority = static_cast<uint16_t>(*priority);
+  rule.log = fields.read("log", parse_boolean).value_or(false);
   const size_t before = faults.progress();
   rule.protocol = fields.read("protocol", parse_protocol).value_or(std::nullopt);
   if (faults.progress() == before) read_details(fields, rule);

@@ -123,9 +123,15 @@ HostLimits read_limits(NodeRef node, Faults& faults) {
   Fields fields(node, tables::kLimits, faults);
   const PortLimits of_ports = read_port_limits(fields);
   host_limits.arp_nd_per_second = of_ports.arp_nd_per_second.value_or(host_limits.arp_nd_per_second);
+  host_limits.dhcp_per_second = of_ports.dhcp_per_second.value_or(host_limits.dhcp_per_second);
   host_limits.new_connections_per_second = of_ports.new_connections_per_second;
   host_limits.hardware_rules = read_hardware_rules(fields);
   return host_limits;
+}
+
+std::string read_flow_log(NodeRef node, Faults& faults) {
+  Fields fields(node, tables::kFlowLog, faults);
+  return fields.read("file", parse_file).value_or("");
 }
 
 }  // namespace
@@ -146,6 +152,8 @@ HostReading read_host(NodeRef node, Faults& faults) {
   reading.doubts.vxlan = section("vxlan", [&](NodeRef n) { host.vxlan = read_vxlan(n, faults); });
   reading.doubts.public_net = section("public", [&](NodeRef n) { host.public_net = read_public(n, faults); });
   section("limits", [&](NodeRef n) { host.limits = read_limits(n, faults); });
+  section("guests", [&](NodeRef n) { host.guests = read_guests(n, faults); });
+  section("flow_log", [&](NodeRef n) { host.flow_log_file = read_flow_log(n, faults); });
   host.gateway_mac = fields.read("gateway_mac", parse_mac).value_or(host.gateway_mac);
   if (fields.missing("underlay")) {
     fields.fault(host.where, "underlay is missing", "add underlay: {device: uplink, address: 192.0.2.1}");

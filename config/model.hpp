@@ -11,6 +11,7 @@
 
 #include "base/net_types.hpp"
 #include "config/groups.hpp"
+#include "config/guests.hpp"
 #include "config/location.hpp"
 
 namespace sepal::config {
@@ -55,12 +56,14 @@ struct Public {
 // What one port may ask of the slow path. None: what the tenant says, and none there: what the host says.
 struct PortLimits {
   std::optional<uint32_t> arp_nd_per_second;           // packets per kind, before the guest services
+  std::optional<uint32_t> dhcp_per_second;             // the same, of DHCP
   std::optional<uint32_t> new_connections_per_second;  // that its guest begins
   bool operator==(const PortLimits&) const = default;
 };
 
 struct HostLimits {
   uint32_t arp_nd_per_second = 200;                    // as in PortLimits
+  uint32_t dhcp_per_second = 20;                       // the same
   std::optional<uint32_t> new_connections_per_second;  // none: any number
   // Rules a tenant may claim when the NIC's tables are full; none: whoever is busier has them.
   std::optional<uint32_t> hardware_rules;
@@ -74,6 +77,8 @@ struct Host {
   std::optional<Public> public_net;
   MacAddr gateway_mac{{0x02, 0x73, 0x65, 0x70, 0x61, 0x6c}};  // the guests' gateway, the same on all hypervisors
   HostLimits limits;
+  GuestSettings guests;
+  std::string flow_log_file;  // flow_log: {file: …}; empty: the journal
   Location where;
   bool operator==(const Host&) const = default;
 };
@@ -94,6 +99,9 @@ struct Port {
   std::vector<IpPrefix> prefixes;            // routed to this port as well, and allowed as its sources
   std::vector<std::string> security_groups;  // names; none: the port is open
   PortLimits limits;
+  GuestSettings guests;      // what is missing: the tenant's, then the host's
+  std::string hostname;      // what DHCP calls the guest; empty: the port's name
+  bool dhcp_server = false;  // the guest may answer as one, to whoever asks it
   Location where;
   bool operator==(const Port&) const = default;
 };
@@ -157,6 +165,8 @@ struct Tenant {
   PortLimits port_limits;                  // limits, the rest: of each of its ports
   std::vector<std::string> peers;  // names of tenants this one exchanges routes with; holds only when both say so
   std::vector<SecurityGroup> security_groups;  // sorted by name
+  GuestSettings guests;                        // what is missing: the host's
+  bool flow_log = false;                       // connections that begin, end or are denied are written down
   Location where;
   bool operator==(const Tenant&) const = default;
 };

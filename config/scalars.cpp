@@ -188,6 +188,47 @@ Parsed<std::string> parse_port_name(NodeRef node) {
   return name;
 }
 
+// RFC 1123 section 2.1.
+Parsed<std::string> parse_domain(NodeRef node) {
+  static const std::string kHint =
+      "write labels of letters, digits and '-', 1 to 63 each and 253 in all, such as guests.example.net";
+  auto text = text_of(node, "a domain name", kHint);
+  if (!text) return tl::unexpected(text.error());
+  constexpr size_t kDomainMax = 253;
+  constexpr size_t kLabelMax = 63;
+  bool valid = !text->empty() && text->size() <= kDomainMax;
+  for (size_t begin = 0; valid && begin <= text->size();) {
+    const size_t dot = std::min(text->find('.', begin), text->size());
+    const std::string_view label = text->substr(begin, dot - begin);
+    auto allowed = [](char c) { return is_name_end(c) || (c >= 'A' && c <= 'Z') || c == '-'; };
+    valid = !label.empty() && label.size() <= kLabelMax && label.front() != '-' && label.back() != '-' &&
+            std::all_of(label.begin(), label.end(), allowed);
+    begin = dot + 1;
+  }
+  if (!valid) return issue(quoted(*text) + " is not a domain name", kHint);
+  return std::string(*text);
+}
+
+Parsed<std::string> parse_boot_file(NodeRef node) {
+  static const std::string kHint = "write 1 to 255 printable characters without blanks: a path or a URL";
+  auto text = text_of(node, "a file", kHint);
+  if (!text) return tl::unexpected(text.error());
+  constexpr size_t kFileMax = 255;
+  const bool valid = !text->empty() && text->size() <= kFileMax &&
+                     std::all_of(text->begin(), text->end(), [](char c) { return c > ' ' && c < 0x7f; });
+  if (!valid) return issue(quoted(*text) + " is not a file's name", kHint);
+  return std::string(*text);
+}
+
+Parsed<std::string> parse_boot_url(NodeRef node) {
+  auto file = parse_boot_file(node);
+  if (!file) return file;
+  const size_t colon = file->find("://");
+  if (colon == std::string::npos || colon == 0 || colon + 3 == file->size())
+    return issue(quoted(*file) + " is not a URL", "write one such as tftp://[fd00::1]/boot.efi");
+  return file;
+}
+
 // dev_valid_name() of the kernel's net/core/dev.c, kept to printable ASCII; '%' would make the kernel number it.
 Parsed<std::string> parse_device(NodeRef node) {
   static const std::string kHint = "write an interface's name: 1 to 15 printable characters without '/', ':' and '%'";
@@ -216,6 +257,16 @@ Parsed<std::string> parse_pci(NodeRef node) {
   std::transform(pci.begin(), pci.end(), pci.begin(),
                  [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c; });
   return pci;
+}
+
+Parsed<std::string> parse_file(NodeRef node) {
+  static const std::string kHint = "write a file's path from the root on, such as /var/log/sepal/flows.json";
+  auto text = text_of(node, "a file's path", kHint);
+  if (!text) return tl::unexpected(text.error());
+  const bool printable = std::all_of(text->begin(), text->end(), [](char c) { return c >= ' ' && c != 0x7f; });
+  if (!text->starts_with('/') || text->ends_with('/') || !printable || text->size() > 4095)
+    return issue(quoted(*text) + " is no file's path", kHint);
+  return std::string(*text);
 }
 
 }  // namespace sepal::config

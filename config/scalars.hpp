@@ -37,8 +37,12 @@ Parsed<PortRange> parse_port_range(NodeRef node);            // "1024-2047" or "
 Parsed<NumberRange> parse_vf_range(NodeRef node);            // "0-7" or "12"
 Parsed<std::string> parse_name(NodeRef node);                // [a-z0-9]([a-z0-9.-]*[a-z0-9])?, at most 63
 Parsed<std::string> parse_port_name(NodeRef node);           // the same, and nothing a route's `via` means otherwise
+Parsed<std::string> parse_domain(NodeRef node);              // labels of at most 63 characters, 253 in all
+Parsed<std::string> parse_boot_file(NodeRef node);           // 1 to 255 printable characters: a file or a URL
+Parsed<std::string> parse_boot_url(NodeRef node);            // the same, and a URL
 Parsed<std::string> parse_device(NodeRef node);              // what the kernel takes as an interface name
 Parsed<std::string> parse_pci(NodeRef node);                 // "0000:3b:00.0"
+Parsed<std::string> parse_file(NodeRef node);                // "/var/log/sepal/flows.json": from the root on
 
 // "a list", "a map", "nothing", "text": for "found …".
 std::string describe(NodeKind kind);

@@ -79,6 +79,9 @@ Port read_port(NodeRef node, Faults& faults) {
   });
   if (NodeRef bounds = fields.find("limits"))
     port.limits = read_port_limits(Fields(bounds, tables::kPortLimits, fields.faults()));
+  if (NodeRef guests = fields.find("guests")) port.guests = read_guests(guests, faults);
+  port.hostname = fields.read("hostname", parse_domain).value_or("");
+  port.dhcp_server = fields.read("dhcp_server", parse_boolean).value_or(false);
   fields.each("security_groups", [&](NodeRef item) {
     auto group = fields.accept("security_groups", item, parse_name(item));
     if (group) port.security_groups.push_back(*group);
@@ -149,7 +152,7 @@ PortLimits read_port_limits(const Fields& fields) {
   auto rate = [&](const char* key) {
     return fields.read(key, [](NodeRef n) { return parse_number(n, {1, 1'000'000}); });
   };
-  return {rate("arp_nd_per_second"), rate("new_connections_per_second")};
+  return {rate("arp_nd_per_second"), rate("dhcp_per_second"), rate("new_connections_per_second")};
 }
 
 TenantReading read_tenant(NodeRef node, Faults& faults) {
@@ -168,6 +171,8 @@ TenantReading read_tenant(NodeRef node, Faults& faults) {
   reading.doubts.mtu = faults.progress() != before;
   read_lists(fields, tenant, reading.doubts);
   if (NodeRef bounds = fields.find("limits")) read_limits(bounds, tenant, fields.faults());
+  if (NodeRef guests = fields.find("guests")) tenant.guests = read_guests(guests, fields.faults());
+  tenant.flow_log = fields.read("flow_log", parse_boolean).value_or(false);
   return reading;
 }
 

@@ -111,10 +111,11 @@ std::optional<uint8_t> decode_tcp_state(const AttrTable& entry) {
   return state == nullptr ? std::nullopt : state->u8();
 }
 
-Result<AttrTable> parse_entry(BytesView message, nfgenmsg& header) {
+Result<AttrTable> parse_entry(BytesView message, nfgenmsg& header, bool may_be_gone = false) {
   auto nlmsg = read_nlmsghdr(message);
   if (!nlmsg) return Unexpected(nlmsg.error());
-  if (nlmsg->nlmsg_type != kEntry) return fail(Errc::protocol, "not a conntrack entry");
+  const bool gone = may_be_gone && nlmsg->nlmsg_type == kDelete;
+  if (nlmsg->nlmsg_type != kEntry && !gone) return fail(Errc::protocol, "not a conntrack entry");
   auto attributes = read_fixed_header(message, header);
   if (!attributes) return Unexpected(attributes.error());
   return AttrTable::parse(*attributes, CTA_MAX);
@@ -140,7 +141,7 @@ bool Connection::in_hardware() const { return (status & IPS_HW_OFFLOAD) != 0; }
 
 Result<Connection> decode_connection(BytesView message) {
   nfgenmsg header{};
-  auto entry = parse_entry(message, header);
+  auto entry = parse_entry(message, header, true);
   if (!entry) return Unexpected(entry.error());
   const Attr* original_nest = entry->find(CTA_TUPLE_ORIG);
   const Attr* reply_nest = entry->find(CTA_TUPLE_REPLY);

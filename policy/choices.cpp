@@ -200,8 +200,10 @@ std::vector<RankedRule> rank(const std::vector<WordedRule>& rules, const Combina
 }
 
 // What no rule speaks of: denied, unless none of the groups is enforced.
-sepal_choice default_of(const Combination& groups, const std::map<std::string, bool>& audited, Direction direction) {
-  const uint32_t denied = direction == Direction::egress ? SEPAL_RULE_DEFAULT_EGRESS : SEPAL_RULE_DEFAULT_INGRESS;
+sepal_choice default_of(const Combination& groups, const std::map<std::string, bool>& audited, Direction direction,
+                        bool log_denied) {
+  const uint32_t denied = (direction == Direction::egress ? SEPAL_RULE_DEFAULT_EGRESS : SEPAL_RULE_DEFAULT_INGRESS) |
+                          (log_denied ? SEPAL_RULE_LOGS : 0U);
   const bool enforced =
       std::any_of(groups.begin(), groups.end(), [&](const std::string& name) { return !audited.at(name); });
   return {decided(kRankDefault, denied),
@@ -227,8 +229,9 @@ void add_choices(const Network& network, const std::vector<WordedRule>& rules, c
         for (const std::string& group : remote.groups) by_selector[numbers.groups.at(group)].push_back(&rule);
       }
       for (const auto& [selector, list] : by_selector)
-        writer.add(judge, selector, list,
-                   selector == SEPAL_SELECTOR_ANY ? default_of(groups, audited, direction) : kNothing);
+        writer.add(
+            judge, selector, list,
+            selector == SEPAL_SELECTOR_ANY ? default_of(groups, audited, direction, network.log_denied) : kNothing);
     }
   }
 }

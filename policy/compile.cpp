@@ -51,13 +51,14 @@ uint64_t space_of(Vni vni, const Tables& tables) {
 // Gives every rule an id that it keeps while its group and its text stay, whatever stands around it.
 class Naming {
  public:
-  explicit Naming(TenantPolicy& policy) : policy_(policy) {}
+  Naming(TenantPolicy& policy, bool log_denied) : policy_(policy), log_denied_(log_denied) {}
 
   void add(const config::SecurityGroup& group, const std::vector<config::GroupRule>& rules, Direction direction) {
     for (const config::GroupRule& rule : rules) {
       NamedRule named{0, group.name, direction, group.audit, to_text(rule, direction), rule.where};
       named.id = take(named);
-      const uint32_t word = named.id | (rule.allow ? SEPAL_RULE_ALLOWS : 0U) | (rule.log ? SEPAL_RULE_LOGS : 0U);
+      const bool log = rule.log || (log_denied_ && !rule.allow);
+      const uint32_t word = named.id | (rule.allow ? SEPAL_RULE_ALLOWS : 0U) | (log ? SEPAL_RULE_LOGS : 0U);
       worded_.push_back({&group, &rule, direction, word});
       policy_.rules.push_back(std::move(named));
     }
@@ -76,6 +77,7 @@ class Naming {
   }
 
   TenantPolicy& policy_;
+  bool log_denied_;
   std::vector<WordedRule> worded_;
   std::set<uint32_t> taken_;
 };
@@ -118,7 +120,7 @@ TenantPolicy compile(const Network& network) {
   TenantPolicy policy;
   policy.vni = network.vni;
   policy.tenant = network.tenant;
-  Naming naming(policy);
+  Naming naming(policy, network.log_denied);
   for (const config::SecurityGroup& group : network.groups) {
     naming.add(group, group.egress, Direction::egress);
     naming.add(group, group.ingress, Direction::ingress);

@@ -29,6 +29,7 @@ struct Network {
   std::vector<config::SecurityGroup> groups;
   std::vector<Port> ports;
   std::vector<Delivery> routes;
+  bool log_denied = false;  // every denial is told, whatever the rules say
 };
 
 TenantPolicy compile(const Network& network);

@@ -88,4 +88,17 @@ Verdict Judge::judge(const Flow& flow) const {
   return {side(SEPAL_EGRESS), side(SEPAL_INGRESS), said.allowed != 0};
 }
 
+uint8_t event_of(const Verdict& verdict) {
+  sepal_verdict said{};
+  said.sides[SEPAL_EGRESS] = {verdict.egress.rule, verdict.egress.enforced_rule};
+  said.sides[SEPAL_INGRESS] = {verdict.ingress.rule, verdict.ingress.enforced_rule};
+  said.allowed = verdict.allowed ? 1 : 0;
+  return sepal_event_of(&said);
+}
+
+uint32_t telling_rule(const Side& side) {
+  const sepal_side said{side.rule, side.enforced_rule};
+  return sepal_telling_rule(&said);
+}
+
 }  // namespace sepal::policy

@@ -35,6 +35,11 @@ struct Verdict {
   bool operator==(const Verdict&) const = default;
 };
 
+// What the program tells of a verdict (enum sepal_event_kind), and the rule it names for a side: for tests, and for
+// what is not told by the program itself.
+uint8_t event_of(const Verdict& verdict);
+uint32_t telling_rule(const Side& side);
+
 // Tables made ready for lookups; refers to nothing.
 class Judge {
  public:

@@ -4,6 +4,7 @@ namespace sepal::policy {
 
 Network network_of(const config::Tenant& tenant) {
   Network network{tenant.vni, tenant.name, tenant.security_groups, {}, {}};
+  network.log_denied = tenant.flow_log;
   for (const config::Port& port : tenant.ports) {
     Port& added = network.ports.emplace_back(Port{port.name, {}, port.security_groups});
     for (const IpAddr& address : port.addresses) added.sources.push_back(IpPrefix::host(address));

@@ -309,11 +309,13 @@ Result<void> decode_actions(std::span<const uint8_t> region, std::vector<Action>
   }
   actions.reserve(count);
   state.stats.reserve(count);
+  state.indexes.reserve(count);
   for (uint16_t i = 1; i <= count; ++i) {
     auto decoded = decode_action(list->bytes(i));
     if (!decoded) return Unexpected(decoded.error());
     actions.push_back(std::move(decoded->action));
     state.stats.push_back(decoded->stats);
+    state.indexes.push_back(decoded->common.index);
     state.unknown_attributes += decoded->unknown_attributes;
     state.cookie = decoded->cookie;  // ours stands on the last action
   }

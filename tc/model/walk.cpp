@@ -42,6 +42,11 @@ std::string apply(const Pedit& pedit, Packet& packet) {
   return {};
 }
 
+// As the program sees it: what has come so far and is a client's question.
+bool is_for_agent(const Packet& packet) {
+  return packet.protocol == kProtoUdp || (packet.is_icmp() && packet.icmp_type == 133);
+}
+
 }  // namespace
 
 struct Dataplane::Run {
@@ -105,6 +110,17 @@ bool Dataplane::answer_question(Run& run) const {
   }
   if (best == nullptr || best->answer == NeighbourEntry::Answer::silent) return false;
   run.packet.answer = best->mac;
+  return true;
+}
+
+// The rule has matched an echo request to a gateway; a station answers, and to one.
+bool Dataplane::answer_echo(Run& run) const {
+  Packet& packet = run.packet;
+  const uint8_t first = packet.src.bytes[0];
+  const bool one_host = packet.src.is_v4() ? first != 0 && first != 127 && first < 224
+                                           : !packet.src.is_multicast() && !packet.src.is_unspecified();
+  if (!one_host || packet.fragment || packet.dst_mac.is_multicast() || packet.src_mac.is_multicast()) return false;
+  packet.answer = packet.dst_mac;
   return true;
 }
 
@@ -219,7 +235,13 @@ bool Dataplane::act(Run& run, const CompiledRule& rule, size_t first, View view)
         if (!judge(run)) return end(Outcome::Kind::dropped);
         continue;
       }
-      const bool done = bpf->name == "sepal_slice" ? choose_slice(run) : answer_question(run);
+      // Where the TTL ends the packet does; what its sender is told is another.
+      if (bpf->name == "sepal_icmp" && packet.mark == SEPAL_ICMP_EXPIRED) return end(Outcome::Kind::dropped);
+      if (bpf->name == "sepal_question" && is_for_agent(packet)) return end(Outcome::Kind::heard);
+      const bool done = bpf->name == "sepal_slice"   ? choose_slice(run)
+                        : bpf->name == "sepal_icmp"  ? answer_echo(run)
+                        : bpf->name == "sepal_neigh" ? answer_question(run)
+                                                     : false;
       if (!done) {
         if (auto ended = follow(bpf->verdict, false)) return *ended;
       }
@@ -301,6 +323,7 @@ std::string Outcome::to_string() const {
   switch (kind) {
     case Kind::dropped: text = "dropped"; break;
     case Kind::host: text = "passed to the host"; break;
+    case Kind::heard: text = "heard by the agent"; break;
     case Kind::sent: text = "sent on " + std::to_string(device.value()); break;
   }
   if (reason() != DropReason::none) text += " (" + std::string(sepal::tc::to_string(reason())) + ")";

@@ -29,7 +29,8 @@ struct Judged {
 using Judges = std::map<Vni, policy::Judge>;
 
 struct Outcome {
-  enum class Kind : uint8_t { dropped, host, sent } kind = Kind::host;
+  enum class Kind : uint8_t { dropped, host, sent, heard } kind = Kind::host;
+  // heard: the agent was told, and answers.
   IfIndex device;                    // sent: where to
   Packet packet;                     // as it ends
   const CompiledRule* by = nullptr;  // the rule that decided; null: fell off the last chain
@@ -68,6 +69,7 @@ class Dataplane {
   // Runs actions from `first` on; true when the packet's way ended, else run.next is the chain that follows, if any.
   bool act(Run& run, const CompiledRule& rule, size_t first, View view) const;
   bool answer_question(Run& run) const;
+  bool answer_echo(Run& run) const;
   bool choose_slice(Run& run) const;
   [[nodiscard]] bool judge(Run& run) const;
   void finish_sent(Run& run, const CompiledRule& rule, IfIndex device) const;

@@ -22,8 +22,8 @@ void compile_port(const Plan& plan, const TenantPlan& tenant, const LocalPort& p
   group3_encap(block, tenant, Routes::all);
   group4_egress(block, tenant);
   group5_punted(block, tenant, &port);
-  group6_port(block, tenant);
-  group7_fresh(block, tenant, Routes::all);
+  group6_port(block, tenant, port);
+  group7_fresh(block, tenant, Routes::all, &port);
   // What a route into a peer's network needs of the peer in this block.
   for (const TenantPlan* peer : tenant.peers) {
     group2_nat(block, *peer, nullptr);
@@ -171,7 +171,6 @@ void add_neighbours(const Plan& plan, RuleSet& out) {
   using Answer = NeighbourEntry::Answer;
   const config::Host& host = plan.config->host;
   const MacAddr uplink_mac = plan.facts->uplink_mac;
-  static const IpPrefix kGateways[] = {IpPrefix::host(IpAddr::v4(169, 254, 1, 1)), *IpPrefix::parse("fe80::1/128")};
   std::map<std::tuple<IfIndex, Vid, IpPrefix>, NeighbourEntry> entries;
   Vni part;
   auto put = [&](IfIndex device, Vid vlan, const IpPrefix& target, Answer answer, const MacAddr& mac) {
@@ -184,11 +183,8 @@ void add_neighbours(const Plan& plan, RuleSet& out) {
       for (const config::Subnet& subnet : tenant.tenant->subnets) {
         put(port.device, Vid(), subnet.prefix, Answer::neighbour, host.gateway_mac);
       }
-      for (const IpPrefix& gateway : kGateways) put(port.device, Vid(), gateway, Answer::gateway, host.gateway_mac);
-      for (const config::Subnet& subnet : tenant.tenant->subnets) {
-        if (!subnet.gateway) continue;
-        put(port.device, Vid(), IpPrefix::host(*subnet.gateway), Answer::gateway, host.gateway_mac);
-      }
+      for (const IpAddr& gateway : gateways_of(*tenant.tenant))
+        put(port.device, Vid(), IpPrefix::host(gateway), Answer::gateway, host.gateway_mac);
       for (const IpPrefix& own : port.sources) put(port.device, Vid(), own, Answer::silent, MacAddr());
       for (const config::TenantVlan& vlan : tenant.tenant->vlans) {
         for (const IpPrefix& own : port.sources) {

@@ -26,11 +26,11 @@ void mix(Digest& digest, const TunnelWay& way) {
 
 uint64_t digest_without_zones(const Facts& facts) {
   const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, ways, zones, answer_neighbour,
-               choose_slice, judge_policy, demoted, instance] = facts;
+               choose_slice, judge_policy, speak_icmp, hear_question, demoted, instance] = facts;
   (void)zones;
   Digest digest;
   digest.all(uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, answer_neighbour, choose_slice,
-             judge_policy, demoted, ways, instance);
+             judge_policy, speak_icmp, hear_question, demoted, ways, instance);
   return digest.value();
 }
 

@@ -65,6 +65,8 @@ struct Facts {
   BpfProgram answer_neighbour;             // group 6: ARP and neighbour solicitations
   BpfProgram choose_slice;                 // lane 1 group 5: ICMP id → slice number in skb->hash
   BpfProgram judge_policy;                 // group 7: security groups
+  BpfProgram speak_icmp;                   // groups 5 and 6: expired TTLs, echo requests to the gateway
+  BpfProgram hear_question;                // group 6: DHCP and router solicitations, for the agent
   std::map<HardwareUnit, Demotion> demoted;  // what the NIC could not take as a whole: none of it may overtake software
   uint16_t instance = 0;                     // instance_hash(instance name)
   bool operator==(const Facts&) const = default;

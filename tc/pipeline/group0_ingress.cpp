@@ -1,8 +1,9 @@
 // Group 0, shared ingress: chain 0 of every guest's representor.
-// Arrives: whatever the guest sends. Matched: questions for the guest services (ARP, ND) behind a token bucket, packets
-// that must not reach conntrack or routing as they are (fragments, expiring TTL), and the guest's own MAC with one of
-// its own addresses. Left on the packet: the connection of the tenant's zone, already translated when it has a
-// translation. A miss is a spoofed, tagged or foreign frame: counted and dropped.
+// Arrives: whatever the guest sends. Matched: questions for the guest services (ARP, ND, echo requests to the gateway,
+// and DHCP where it is answered) behind a token bucket for each kind, packets that must not reach conntrack or routing
+// as they are (fragments, expiring TTL), and the guest's own MAC with one of its own addresses. Left on the packet: the
+// connection of the tenant's zone, already translated when it has a translation. A miss is a spoofed, tagged or foreign
+// frame: counted and dropped.
 #include "tc/pipeline/plan.hpp"
 
 namespace sepal::tc {
@@ -11,11 +12,29 @@ namespace {
 // One priority for one protocol: tagged frames then match nothing but the last rule, in software as in hardware.
 constexpr uint16_t kPrioArp = 1;
 constexpr uint16_t kPrioNd = 2;
-constexpr uint16_t kPrioPunt[] = {3, 4};    // by family
-constexpr uint16_t kPrioSource[] = {5, 6};  // by family
+// By family; before the TTLs: the gateway is pinged with any, and DHCPv6 clients may send with a hop limit of 1.
+constexpr uint16_t kPrioQuestion[] = {3, kPrioNd};
+constexpr uint16_t kPrioPunt[] = {4, 5};    // by family
+constexpr uint16_t kPrioSource[] = {6, 7};  // by family
 
-// Router and neighbour solicitations, neighbour advertisements: what an honest guest sends.
-constexpr uint8_t kNdTypes[] = {133, 135, 136};
+// Router and neighbour solicitations, neighbour advertisements: what an honest guest sends. Router advertisements (134)
+// share the solicitations' rule, to be counted where the others are answered.
+struct NdTypes {
+  uint8_t type;
+  uint8_t mask;
+};
+constexpr NdTypes kNdTypes[] = {{133, 0xff}, {134, 0xfe}, {136, 0xff}};
+
+// From any source, for a client may have no address yet; from a client's port only, so that a relay's are its own.
+Match dhcp_question(Family family, const config::Port& port) {
+  static const IpPrefix kServers = *IpPrefix::parse("ff02::1:2/128");
+  const auto index = static_cast<size_t>(family);
+  Match match = ip_protocol(family, kProtoUdp)
+                    .mac(Key::src_mac, port.mac)
+                    .set(Key::src_port, kDhcpClientPort[index])
+                    .set(Key::dst_port, kDhcpServerPort[index]);
+  return family == Family::ipv4 ? match : match.ip(Key::dst_ip4, kServers);
+}
 
 }  // namespace
 
@@ -25,9 +44,23 @@ void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& por
   const uint32_t services = block.chain(Group::services, tenant.vni);
 
   block.add(0, kPrioArp, kEthArp, Match().eth_type(kEthArp), {police_packets(rate, rate), goto_chain(services)}, tag);
-  for (uint8_t type : kNdTypes) {
-    block.add(0, kPrioNd, kEthIpv6, ip_protocol(Family::ipv6, kProtoIcmpv6).set(Key::icmp_type, type),
+  for (const auto& [type, mask] : kNdTypes) {
+    block.add(0, kPrioNd, kEthIpv6, ip_protocol(Family::ipv6, kProtoIcmpv6).set(Key::icmp_type, type & mask, mask),
               {police_packets(rate, rate), goto_chain(services)}, tag);
+  }
+  for (const IpAddr& gateway : gateways_of(*tenant.tenant)) {
+    const Family family = gateway.family;
+    block.add(0, kPrioQuestion[static_cast<size_t>(family)], eth_of(family),
+              ip_protocol(family, icmp_of(family))
+                  .set(Key::icmp_type, echo_of(family))
+                  .ip(Key::dst_ip4, IpPrefix::host(gateway)),
+              {police_packets(rate, rate), goto_chain(services)}, tag);
+  }
+  for (Family family : kFamilies) {
+    if (!(family == Family::ipv4 ? port.services.dhcp4 : port.services.dhcp6)) continue;
+    const uint32_t dhcp_rate = *port.limits.dhcp_per_second;
+    block.add(0, kPrioQuestion[static_cast<size_t>(family)], eth_of(family), dhcp_question(family, *port.port),
+              {police_packets(dhcp_rate, dhcp_rate), goto_chain(services)}, tag);
   }
   for (Family family : kFamilies) {
     const auto index = static_cast<size_t>(family);

@@ -1,15 +1,18 @@
 // Group 5, punted before conntrack: software only.
 // Arrives: fragments and packets whose TTL ends here. Matched: for fragments the port's anti-spoofing once more, then
 // `ct` reassembles them and they go on whole through group 2 (act_mirred cuts them again on the way out). Expired TTLs
-// are counted and dropped, those to a group by a reason of their own: guests report their groups with TTL 1 unasked
-// (IGMP, MLD), and an operator who looks for a loop must not find these. Of a tenant whose zone a NIC cannot restore,
-// or one of whose rules it refused, everything from a wire comes here and is tracked. A miss is what anti-spoofing or
-// reassembly left over: counted and dropped.
+// are counted and dropped, and their senders told by a program, within a token bucket: a guest back through its port,
+// one behind the tunnel back through it (nobody behind the uplink: there the router before us is asked). Those to a
+// group drop by a reason of their own: guests report their groups with TTL 1 unasked (IGMP, MLD), and an operator who
+// looks for a loop must not find these. Of a tenant whose zone a NIC cannot restore, or one of whose rules it refused,
+// everything from a wire comes here and is tracked. A miss is what anti-spoofing or reassembly left over: counted and
+// dropped.
 //
 // On the public side (lane 1, VNI slot 0) the tenant is not known yet: fragments carry no ports, ICMP never does.
 // Fragments are reassembled in a zone of their own and then chosen by slice (group 1 of slot 0); for ICMP a program
 // reads the echo id, or the port quoted in an error, and leaves the slice's number as the packet's hash, which group 7
 // of slot 0 matches.
+#include "bpf/shared.h"
 #include "tc/pipeline/plan.hpp"
 
 namespace sepal::tc {
@@ -27,6 +30,19 @@ void add_expired(Block& block, uint32_t chain, uint16_t prio, const Tag& punted)
   Tag tag = punted;
   tag.drop = DropReason::ttl_expired;
   for (Family family : kFamilies) block.add(chain, prio, kEthAll, expiring_ttl(family), {drop()}, tag);
+}
+
+// The same, and the sender is told: the packet becomes the error and goes back where it came from.
+void add_told(Block& block, uint32_t chain, uint16_t prio, uint32_t per_second, const Tag& punted) {
+  const BpfProgram& program = block.facts().speak_icmp;
+  Tag tag = punted;
+  tag.drop = DropReason::ttl_expired;
+  for (Family family : kFamilies) {
+    block.add(chain, prio, kEthAll, expiring_ttl(family),
+              {police_packets(per_second, per_second), set_mark(SEPAL_ICMP_EXPIRED),
+               bpf(program.name, program.tag, Control::drop), set_mark(0), redirect(block.device())},
+              tag);
+  }
 }
 
 // How a tenant's share of the public addresses leads to it, for what chain 0 could not tell.
@@ -55,7 +71,12 @@ void group5_punted(Block& block, const TenantPlan& tenant, const LocalPort* from
   Tag to_group = tag;
   to_group.drop = DropReason::multicast;
   for (Family family : kFamilies) block.add(chain, kPrioMulticast, kEthAll, multicast(family), {drop()}, to_group);
-  add_expired(block, chain, kPrioTtl, tag);
+  if (block.kind() == BlockKind::uplink) {
+    add_expired(block, chain, kPrioTtl, tag);
+  } else {
+    add_told(block, chain, kPrioTtl, from != nullptr ? *from->limits.arp_nd_per_second : tenant.questions_per_second,
+             tag);
+  }
   if (from != nullptr) {
     for (const IpPrefix& source : from->sources) {
       block.add(chain, kPrioFragment, kEthAll,

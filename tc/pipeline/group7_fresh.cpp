@@ -3,9 +3,10 @@
 // forwards it, and a default route must not carry it out), and so does TCP that does not begin with SYN (else a
 // connection that was deleted would come back by itself); then the destination, longest prefix first: what has no route
 // drops before any state exists. In a tenant with security groups a program judges what would begin, before anything is
-// committed; it drops by itself, and its action counts what it denies. Left on the packet: a committed connection,
-// marked so, with its translation where the route leads to the public side and the source stands in `nat`. A miss drops
-// and is counted.
+// committed; it drops by itself, and its action counts what it denies. A guest that answers as a DHCP server, and is
+// not said to be one, drops before all that: who did not ask it (a client that did has begun the connection) would take
+// its word for the network's. Left on the packet: a committed connection, marked so, with its translation where the
+// route leads to the public side and the source stands in `nat`. A miss drops and is counted.
 //
 // Only what differs stands here: the tenant's own subnets are one entry each, whoever of their addresses is where; an
 // absent address within them costs a connection entry and drops in group 3.
@@ -18,6 +19,7 @@ namespace {
 
 constexpr uint16_t kPrioMulticast = 1;
 constexpr uint16_t kPrioNoSyn = 2;
+constexpr uint16_t kPrioRogue = 2;
 constexpr uint16_t kPrioUnpublished = 3;
 constexpr uint16_t kPrioPrefix = 4;  // two for each length: with the source, and without
 constexpr uint16_t kTcpSyn = 0x02;
@@ -35,7 +37,7 @@ std::vector<Action> judged(const Block& block, const TenantPlan& tenant, bool fr
 
 }  // namespace
 
-void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
+void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes, const LocalPort* port) {
   const uint32_t chain = block.chain(Group::fresh, tenant.vni);
   const uint32_t encap = block.chain(Group::encap, tenant.vni);
   // In a port's block the chains with local routes only are those of peers: what comes here is another tenant's.
@@ -54,6 +56,17 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes) {
     block.add(chain, kPrioMulticast, kEthAll, multicast(family), {drop()}, dropped(DropReason::multicast));
     block.add(chain, kPrioNoSyn, kEthAll, ip_protocol(family, kProtoTcp).set(Key::tcp_flags, 0, kTcpSyn), {drop()},
               dropped(DropReason::no_syn));
+  }
+  for (Family family : kFamilies) {
+    if (port == nullptr || port->port->dhcp_server || !port->has(family)) continue;
+    const auto index = static_cast<size_t>(family);
+    Tag rogue = dropped(DropReason::rogue_service);
+    rogue.where = port->port->where;
+    block.add(chain, kPrioRogue, kEthAll,
+              ip_protocol(family, kProtoUdp)
+                  .set(Key::src_port, kDhcpServerPort[index])
+                  .set(Key::dst_port, kDhcpClientPort[index]),
+              {drop()}, rogue);
   }
   // From outside nobody begins anything with a public address that translates, whatever prefix a port may claim.
   if (block.lane() == Lane::uplink) {

@@ -30,6 +30,7 @@ std::string_view to_string(DropReason reason) {
     case DropReason::not_answered: return "not-answered";
     case DropReason::no_syn: return "no-syn";
     case DropReason::no_nat: return "no-nat";
+    case DropReason::rogue_service: return "rogue-service";
     case DropReason::denied: return "denied";
     case DropReason::unpublished: return "unpublished";
     case DropReason::rate_limited: return "rate-limited";

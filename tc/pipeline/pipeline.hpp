@@ -7,7 +7,7 @@
 //   g0 ingress ──┐             g1 decap ──┐                g1 uplink ──┐  (lane 1 from here on)
 //     │ │ └ct──▶ g2 NAT          └ct──▶ g2 ──▶ …             └ct──▶ g2 ──▶ …
 //     │ └frag,ttl▶ g5 ─ct▶ g2        est,rel,committed ▶ g3 encap ──▶ g4 egress ──▶ representor
-//     └arp,nd───▶ g6 services        new ▶ g7 commit ─▶ g3   └──▶ tunnel, VLAN, public, drop, (peer: ct ▶ its g2)
+//     └questions▶ g6 services        new ▶ g7 commit ─▶ g3   └──▶ tunnel, VLAN, public, drop, (peer: ct ▶ its g2)
 //
 // Each groupN_*.cpp is one pure function that adds that group's rules for one block and says in its header comment what
 // arrives, what is matched, what is left on the packet for later groups, and what a miss does.
@@ -76,6 +76,7 @@ enum class DropReason : uint8_t {
   not_answered,   // g6: a question that is not ours to answer (also by the program that answers)
   no_syn,         // g7: TCP that does not begin with SYN
   no_nat,         // g7: to the public side without an entry in `nat`
+  rogue_service,  // g6, g7: what only a router or a DHCP server says, and a guest said it
   denied,         // g7: security groups do not allow it; the program that says so counts it
   unpublished,    // lane 1 g7: new from outside without a published service
   // Of actions, not of final rules:

@@ -22,8 +22,19 @@ config::PortLimits limits_of(const config::Host& host, const config::Tenant& ten
     return own ? own : wider ? wider : widest;
   };
   return {first_of(port.limits.arp_nd_per_second, tenant.port_limits.arp_nd_per_second, host.limits.arp_nd_per_second),
+          first_of(port.limits.dhcp_per_second, tenant.port_limits.dhcp_per_second, host.limits.dhcp_per_second),
           first_of(port.limits.new_connections_per_second, tenant.port_limits.new_connections_per_second,
                    host.limits.new_connections_per_second)};
+}
+
+LocalPort::Services services_of(const config::Host& host, const config::Tenant& tenant, const config::Port& port) {
+  const config::PortServices services = config::port_services(host, tenant, port);
+  auto has = [&port](Family family) {
+    return std::any_of(port.addresses.begin(), port.addresses.end(),
+                       [family](const IpAddr& address) { return address.family == family; });
+  };
+  return {services.dhcp && has(Family::ipv4), services.dhcp && has(Family::ipv6),
+          services.router_advertisements && has(Family::ipv6)};
 }
 
 std::optional<uint32_t> port_index(const TenantPlan& tenant, const std::string& name) {
@@ -102,7 +113,8 @@ void add_ports(const config::Host& host, const config::Tenant& tenant, const Fac
     if (found == facts.ports.end()) {
       out.waiting.push_back(key);
     } else {
-      plan.ports.push_back({&port, found->second, sources_of(port), limits_of(host, tenant, port)});
+      plan.ports.push_back(
+          {&port, found->second, sources_of(port), limits_of(host, tenant, port), services_of(host, tenant, port)});
     }
   }
 }
@@ -211,6 +223,7 @@ void make_plan(const config::Config& config, const Facts& facts, Plan& plan, Rul
     added.tenant = &tenant;
     added.vni = tenant.vni;
     added.zone = out.zones.at(tenant.vni);
+    added.questions_per_second = tenant.port_limits.arp_nd_per_second.value_or(config.host.limits.arp_nd_per_second);
     add_ports(config.host, tenant, facts, added, out);
     note_beyond_nic(added, out);
     for (const config::Nat& nat : tenant.nat) {
@@ -369,6 +382,15 @@ std::vector<Target> targets_in_block(const TenantPlan& tenant, Routes routes) {
 }
 
 uint16_t eth_of(Family family) { return family == Family::ipv4 ? kEthIpv4 : kEthIpv6; }
+
+std::vector<IpAddr> gateways_of(const config::Tenant& tenant) {
+  std::vector<IpAddr> gateways{IpAddr::v4(169, 254, 1, 1), *IpAddr::parse("fe80::1")};
+  for (const config::Subnet& subnet : tenant.subnets)
+    if (subnet.gateway) gateways.push_back(*subnet.gateway);
+  std::sort(gateways.begin(), gateways.end());
+  gateways.erase(std::unique(gateways.begin(), gateways.end()), gateways.end());
+  return gateways;
+}
 
 Match fragments(Family family) { return Match().eth_type(eth_of(family)).set(Key::ip_flags, kIpFlagFrag, kIpFlagFrag); }
 

@@ -2,6 +2,7 @@
 // leads), and the block they add rules to. Internal to tc/pipeline.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <optional>
@@ -22,6 +23,18 @@ struct LocalPort {
   IfIndex device;
   std::vector<IpPrefix> sources;  // its addresses and prefixes: what it may send from and what is routed to it
   config::PortLimits limits;      // its own, its tenant's or the host's
+  // What its guest may ask the agent.
+  struct Services {
+    bool dhcp4 = false;
+    bool dhcp6 = false;
+    bool router = false;
+    [[nodiscard]] bool any() const { return dhcp4 || dhcp6 || router; }
+  };
+  Services services{};
+  [[nodiscard]] bool has(Family family) const {
+    return std::any_of(sources.begin(), sources.end(),
+                       [family](const IpPrefix& source) { return source.family() == family; });
+  }
 };
 
 // Where packets to one prefix of a tenant go, after names and numbers are resolved.
@@ -64,6 +77,7 @@ struct TenantPlan {
   const config::Tenant* tenant = nullptr;
   Vni vni;
   Zone zone;
+  uint32_t questions_per_second = 0;  // limits.arp_nd_per_second of what is nobody's port
   std::vector<LocalPort> ports;
   std::vector<Target> targets;           // sorted by prefix, one for each
   std::vector<const TenantPlan*> peers;  // reached by a Target::peer, sorted by VNI, each once
@@ -152,12 +166,16 @@ void group4_egress(Block& block, const TenantPlan& tenant);
 // `from`: the port a port block belongs to, whose anti-spoofing is repeated; null in the other blocks.
 void group5_punted(Block& block, const TenantPlan& tenant, const LocalPort* from);
 void group5_public(Block& block);
-void group6_port(Block& block, const TenantPlan& tenant);
+void group6_port(Block& block, const TenantPlan& tenant, const LocalPort& port);
 void group6_uplink(Block& block, const TenantPlan* tenant);  // null: the public side
-void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes);
+// `port`: whose block this is, in its own tenant's chain; null for peers and in the other blocks.
+void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes, const LocalPort* port = nullptr);
 
 // The last rule of every chain stands here; nothing else does.
 inline constexpr uint16_t kPrioLast = 1000;
+
+// Where guests of this tenant find their gateway: 169.254.1.1 and fe80::1, and those of its subnets.
+std::vector<IpAddr> gateways_of(const config::Tenant& tenant);
 
 // Longest prefix first: /32 and /128 stand at `base`, each bit less one `stride` further.
 uint16_t prefix_prio(const IpPrefix& prefix, uint16_t base, uint16_t stride = 1);
@@ -176,6 +194,11 @@ uint16_t eth_of(Family family);
 inline constexpr Family kFamilies[] = {Family::ipv4, Family::ipv6};
 inline uint8_t icmp_of(Family family) { return family == Family::ipv4 ? kProtoIcmp : kProtoIcmpv6; }
 inline constexpr uint8_t kNdSolicitation = 135;
+inline uint8_t echo_of(Family family) { return family == Family::ipv4 ? 8 : 128; }
+inline constexpr uint8_t kRouterAdvertisement = 134;
+// UDP ports of DHCP, by family.
+inline constexpr uint16_t kDhcpServerPort[] = {67, 547};
+inline constexpr uint16_t kDhcpClientPort[] = {68, 546};
 
 // What of the public side belongs to a `nat` entry: its address, and for a slice TCP and UDP to each block of its
 // ports.

@@ -72,6 +72,7 @@ struct RuleState {
   bool skip_sw = false;
   uint32_t in_hw_count = 0;         // full dumps only
   std::vector<ActionStats> stats;   // one per action, in order
+  std::vector<uint32_t> indexes;    // the same: numbers of the actions' objects in the kernel
   uint32_t unknown_attributes = 0;  // attributes the decoder did not know; kept as a count
 };
 

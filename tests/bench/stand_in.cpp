@@ -10,7 +10,7 @@
 namespace sepal::bench {
 namespace {
 
-constexpr const char* kNames[] = {"sepal_neigh", "sepal_slice", "sepal_policy"};
+constexpr const char* kNames[] = {"sepal_neigh", "sepal_slice", "sepal_policy", "sepal_icmp", "sepal_question"};
 
 Result<int> open_program(const std::string& name) {
   const std::string path = std::string(kPinDirectory) + "/" + name;
@@ -36,7 +36,7 @@ Result<agent::SlowPathPrograms> StandInPrograms::programs() {
     if (!fd) return Unexpected(fd.error());
     fds_.emplace(name, UniqueFd(*fd));
   }
-  return agent::SlowPathPrograms{{kNames[0], {}}, {kNames[1], {}}, {kNames[2], {}}};
+  return agent::SlowPathPrograms{{kNames[0], {}}, {kNames[1], {}}, {kNames[2], {}}, {kNames[3], {}}, {kNames[4], {}}};
 }
 
 Result<int> StandInPrograms::program_fd(const tc::Bpf& action) {

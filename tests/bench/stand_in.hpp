@@ -37,6 +37,8 @@ class StandInPrograms : public agent::SlowPath {
   }
   Result<void> drop_policies(const std::set<Vni>&) override { return {}; }
   Result<std::vector<policy::RuleCount>> policy_counts() override { return std::vector<policy::RuleCount>{}; }
+  Result<std::unique_ptr<agent::Questions>> questions() override { return fail(Errc::unsupported, "no ring here"); }
+  Result<uint64_t> questions_lost() override { return uint64_t{0}; }
   Result<bool> unpin() override { return false; }
 
  private:

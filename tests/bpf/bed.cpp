@@ -63,10 +63,11 @@ Bpffs::~Bpffs() {
   ::rmdir(path_.c_str());
 }
 
-Outcome run(int program, const Bytes& frame, uint32_t device, const std::array<uint32_t, 5>& cb) {
+Outcome run(int program, const Bytes& frame, uint32_t device, const std::array<uint32_t, 5>& cb, uint32_t mark) {
   __sk_buff in{};
   __sk_buff out{};
   in.ifindex = device == 1 ? 0 : device;  // 0 means the loopback device, 1 is refused
+  in.mark = mark;
   std::copy(cb.begin(), cb.end(), in.cb);
   Outcome outcome;
   outcome.frame.resize(frame.size() + 256);

@@ -41,7 +41,9 @@ struct Outcome {
 };
 // `device`: interface index where the packet arrives; 1, the loopback device, by default. `cb`: what the program finds
 // in skb->cb; the tested programs ignore it, the probes do not.
-Outcome run(int program, const Bytes& frame, uint32_t device = 1, const std::array<uint32_t, 5>& cb = {});
+// `mark`: skb->mark.
+Outcome run(int program, const Bytes& frame, uint32_t device = 1, const std::array<uint32_t, 5>& cb = {},
+            uint32_t mark = 0);
 
 // The one map that a program uses.
 UniqueFd map_of(int program);

@@ -58,7 +58,8 @@ std::vector<std::string> files(const Place& place) {
   std::sort(names.begin(), names.end());
   return names;
 }
-const std::vector<std::string> kPinnedFiles{"sepal_neigh", "sepal_neighbours", "sepal_slice", "sepal_slices"};
+const std::vector<std::string> kPinnedFiles{"sepal_icmp", "sepal_neigh", "sepal_neighbours", "sepal_slice",
+                                            "sepal_slices"};
 
 ino_t inode(const std::string& path) {
   struct stat info{};
@@ -242,8 +243,8 @@ TEST_F(Loader, a_map_renamed_for_its_new_layout_begins_empty_and_takes_the_old_o
   ASSERT_EQ(old.sync_neighbours(neighbours(2)), 2U);
   const Variant renamed("variant_renamed.bpf.o");
   const SlowPath upgraded = load_and_pin(place(), renamed.code);
-  EXPECT_EQ(files(place()),
-            (std::vector<std::string>{"sepal_neigh", "sepal_neighbours_2", "sepal_slice", "sepal_slices"}));
+  EXPECT_EQ(files(place()), (std::vector<std::string>{"sepal_icmp", "sepal_neigh", "sepal_neighbours_2", "sepal_slice",
+                                                      "sepal_slices"}));
   EXPECT_EQ(ask(upgraded.neighbour().fd.get(), 2), kOk) << "its own map is empty";
   EXPECT_EQ(ask(old.neighbour().fd.get(), 2), kPipe) << "the old program keeps its map until its last rule is gone";
 }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "bpf/policies.hpp"
+#include "bpf/ring.hpp"
 #include "policy/judge.hpp"
 #include "random_network.hpp"
 #include "tests/bpf/bed.hpp"
@@ -212,6 +213,103 @@ TEST_F(PolicyProgram, an_audited_group_passes_and_counts_what_it_would_drop) {
   const auto counts = policies_->counts();
   ASSERT_TRUE(counts);
   EXPECT_EQ(*counts, (std::vector<bpf::RuleCount>{{Vni(100), SEPAL_RULE_DEFAULT_INGRESS, 0, 0, 1}}));
+}
+
+class PolicyEvents : public PolicyProgram {
+ protected:
+  // What is in the ring now.
+  std::vector<sepal_event> events() {
+    if (!ring_) {
+      auto opened = bpf::Ring::open(policies_->events());
+      if (!opened) throw std::runtime_error(opened.error().message());
+      ring_.emplace(std::move(*opened));
+    }
+    std::vector<sepal_event> events;
+    const auto read = ring_->read(
+        [&](std::span<const std::byte> record) {
+          sepal_event event{};
+          ASSERT_EQ(record.size(), sizeof event);
+          std::memcpy(&event, record.data(), sizeof event);
+          events.push_back(event);
+        },
+        100'000);
+    EXPECT_TRUE(read);
+    return events;
+  }
+
+  std::optional<bpf::Ring> ring_;
+};
+
+TEST_F(PolicyEvents, are_of_rules_that_log_and_of_no_others) {
+  Network network = one_port({allow_tcp(80, 80), allow_tcp(81, 81), allow_tcp(82, 82)});
+  network.groups[0].ingress[0].log = true;
+  network.groups[0].ingress[1].log = true;
+  network.groups[0].ingress[1].allow = false;
+  enforce(policy::compile(network));
+  for (const uint16_t port : std::array<uint16_t, 4>{80, 81, 82, 83}) verdict(to_web(port));
+  const auto told = events();
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].kind, SEPAL_EVENT_ALLOWED);
+  EXPECT_EQ(told[1].kind, SEPAL_EVENT_DENIED);
+  const sepal_event& event = told[1];
+  EXPECT_EQ(event.vni, 100U);
+  EXPECT_EQ(event.device, 1U) << "the loopback device";
+  EXPECT_EQ(event.protocol, 6U);
+  EXPECT_EQ(event.is_ipv6, 0U);
+  EXPECT_EQ(Bytes(event.source, event.source + 4), Bytes({10, 9, 9, 9}));
+  EXPECT_EQ(Bytes(event.destination, event.destination + 4), Bytes({10, 0, 0, 1}));
+  EXPECT_EQ(event.source_port[0] << 8U | event.source_port[1], 40000);
+  EXPECT_EQ(event.detail[0] << 8U | event.detail[1], 81);
+  EXPECT_EQ(event.egress & SEPAL_RULE_ID, unsigned{SEPAL_RULE_NO_GROUPS});
+  const policy::TenantPolicy policy = policy::compile(network);
+  ASSERT_NE(policy.rule(event.ingress & SEPAL_RULE_ID), nullptr);
+  EXPECT_EQ(policy.rule(event.ingress & SEPAL_RULE_ID)->text, "deny tcp 81 from any");
+  EXPECT_TRUE(events().empty());
+}
+
+TEST_F(PolicyEvents, say_of_random_connections_what_the_same_code_says_outside_the_kernel) {
+  unsigned told_of = 0;
+  for (uint64_t seed = 1; seed <= 20 && !HasFailure(); ++seed) {
+    policy::model::Chance chance(seed);
+    Network network = policy::model::random_network(chance);
+    network.log_denied = seed % 2 == 0;
+    for (config::SecurityGroup& group : network.groups)
+      for (auto* rules : {&group.ingress, &group.egress})
+        for (size_t i = 0; i < rules->size(); ++i) (*rules)[i].log = (i + seed) % 3 == 0;
+    const TenantPolicy policy = policy::compile(network);
+    enforce(policy);
+    const policy::Judge judge(policy.tables);
+    for (unsigned i = 0; i < 100 && !HasFailure(); ++i) {
+      const Flow flow = policy::model::random_flow(chance, network);
+      const policy::Verdict said = judge.judge(flow);
+      verdict(flow, policy.vni);
+      const auto told = events();
+      ASSERT_EQ(told.size(), policy::event_of(said) == SEPAL_EVENT_NONE ? 0U : 1U);
+      if (told.empty()) continue;
+      ++told_of;
+      EXPECT_EQ(told[0].kind, policy::event_of(said));
+      EXPECT_EQ(told[0].egress, policy::telling_rule(said.egress));
+      if (said.egress.allows()) {
+        EXPECT_EQ(told[0].ingress, policy::telling_rule(said.ingress));
+      }
+    }
+  }
+  EXPECT_GT(told_of, 200U);
+}
+
+TEST_F(PolicyEvents, that_have_no_room_are_counted_and_hold_no_packet_up) {
+  Network network = one_port({allow_tcp(80, 80)});
+  network.groups[0].ingress[0].log = true;
+  enforce(policy::compile(network));
+  constexpr size_t kRoom = SEPAL_EVENTS_BYTES / (sizeof(sepal_event) + 8);
+  for (size_t i = 0; i < kRoom + 100; ++i) ASSERT_EQ(verdict(to_web(80)), kPipe);
+  const size_t told = events().size();
+  EXPECT_GE(told, kRoom - 1);
+  const auto lost = policies_->events_lost();
+  ASSERT_TRUE(lost);
+  EXPECT_EQ(told + *lost, kRoom + 100);
+  verdict(to_web(80));
+  EXPECT_EQ(events().size(), 1U) << "there is room again";
 }
 
 TEST_F(PolicyProgram, options_and_extension_headers_are_stepped_over) {

@@ -1,6 +1,6 @@
 """The part of scapy that the tests use, imported layer by layer: `scapy.all` takes three times as long."""
 
-from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert  # noqa: F401
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPerror, IPOption_Router_Alert, UDPerror  # noqa: F401
 from scapy.layers.inet6 import (  # noqa: F401
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
@@ -10,6 +10,8 @@ from scapy.layers.inet6 import (  # noqa: F401
     ICMPv6ND_NS,
     ICMPv6NDOptDstLLAddr,
     ICMPv6NDOptSrcLLAddr,
+    ICMPv6TimeExceeded,
+    IPerror6,
     IPv6,
     IPv6ExtHdrHopByHop,
     RouterAlert,

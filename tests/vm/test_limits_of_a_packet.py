@@ -1,10 +1,17 @@
 """Expiring TTLs, fragments, large packets: what must leave the fast path and still be right."""
 
+import socket
+
 import pytest
 
 from tests.lab.packets import (
+    ICMP,
     IP,
     UDP,
+    ICMPv6TimeExceeded,
+    IPerror,
+    IPerror6,
+    UDPerror,
     VXLAN,
     ICMPv6MLDMultAddrRec,
     ICMPv6MLReport2,
@@ -31,6 +38,60 @@ def test_a_ttl_that_ends_at_the_second_hypervisor_is_counted_there(lab, counters
     before = counters("h2").dropped(tenant="blue", reason="ttl-expired")
     assert lab.ns("blue-web").ping(target, count=1, ttl=2, timeout=1).received == 0
     assert counters("h2").dropped(tenant="blue", reason="ttl-expired") == before + 1
+
+
+ROUTER = {4: "169.254.1.1", 6: "fe80::1"}
+
+
+def errors(packets):
+    """(who says it, what it quotes) of every "time exceeded"."""
+    told = [(p[IP].src, p[IPerror]) for p in packets if p.haslayer(IPerror) and (p[ICMP].type, p[ICMP].code) == (11, 0)]
+    return told + [(p[IPv6].src, p[IPerror6]) for p in packets if p.haslayer(ICMPv6TimeExceeded) and p.haslayer(IPerror6)]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("version, target", [(4, "10.0.0.2"), (6, "fd00:100::2")])
+@pytest.mark.parametrize("hops", [1, 2], ids=["here", "behind the tunnel"])
+def test_the_sender_of_an_expired_packet_is_told_and_by_whom(lab, forge, version, target, hops):
+    web = lab.ns("blue-web")
+    own = {4: "10.0.0.1", 6: "fd00:100::1"}[version]
+    ip = IP(src=own, dst=target, ttl=hops) if version == 4 else IPv6(src=own, dst=target, hlim=hops)
+    with web.sniff("eth0", direction="in") as sniffer:
+        forge("blue-web", target, ip / UDP(sport=33000 + hops, dport=33434) / (b"where do you end?" * 10))
+        lab.wait_until(lambda: errors(sniffer.packets()), 5, "an error")
+    [(router, quoted)] = errors(sniffer.packets())
+    assert router == ROUTER[version]
+    assert (quoted.src, quoted.dst) == (own, target)
+    quoted_udp = quoted[UDPerror]
+    assert (quoted_udp.sport, quoted_udp.dport) == (33000 + hops, 33434)
+
+
+def test_errors_for_expired_packets_keep_to_the_ports_limit(lab, counters, reconfigure):
+    web = lab.ns("blue-web")
+    with reconfigure("h1") as h1:
+        document = h1.read("blue")
+        for port in document["ports"]:
+            if port["name"] == "blue-web":
+                port["limits"] = {"arp_nd_per_second": 5}
+        h1.write("blue", document)
+        h1.reload()
+        before = counters("h1").dropped(tenant="blue", reason="ttl-expired")
+        with web.sniff("eth0", direction="in") as sniffer, web.enter(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+            for _ in range(100):
+                sender.sendto(b"again", ("10.0.0.2", 33435))
+        assert counters("h1").dropped(tenant="blue", reason="ttl-expired") == before + 100
+    assert 0 < len(errors(sniffer.packets())) <= 50
+
+
+@pytest.mark.parametrize("gateway", ["10.0.0.254", "169.254.1.1", "fe80::1%eth0"])
+def test_the_gateway_answers_ping(lab, gateway):
+    web = lab.ns("blue-web")
+    if gateway == "169.254.1.1":
+        web.run("ip route replace 169.254.1.1 dev eth0")
+    assert web.ping(gateway, count=2).received == 2
+    assert web.ping(gateway, count=1, ttl=1).received == 1
+    assert web.ping(gateway, count=1, size=1400).received == 1
 
 
 IGMP_REPORT = (IP(src="10.0.0.1", dst="224.0.0.251", ttl=1, proto=2, options=[IPOption_Router_Alert()])

@@ -44,6 +44,7 @@ def test_an_established_connection_does_not_touch_software(lab, way):
     assert in_hardware > 1000
     for number in mine:
         assert came_up(after[number]) == came_up(before[number])
-        assert after[number]["slow_tx"] == before[number]["slow_tx"]
+        # One router advertisement every 200 s goes that way.
+        assert after[number]["slow_tx"] - before[number]["slow_tx"] <= 1
     # The wire's port is the host's own, too: its ARP and neighbour discovery go on.
     assert came_up(after[0]) - came_up(before[0]) < 20

@@ -44,7 +44,10 @@ class CannedDaemon {
 class CommandsTest : public AgentTest {
  protected:
   // A filter in memory is given back as it was written, and a request names no program's tag.
-  CommandsTest() { slow_path_.loaded = {{"sepal_neigh", {}}, {"sepal_slice", {}}}; }
+  CommandsTest() {
+    slow_path_.loaded = {
+        {"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}, {"sepal_icmp", {}}, {"sepal_question", {}}};
+  }
 
   struct Seen {
     int exit = -1;

@@ -10,7 +10,8 @@ namespace {
 class ExplainTest : public AgentTest {
  protected:
   ExplainTest() {
-    slow_path_.loaded = {{"sepal_neigh", {}}, {"sepal_slice", {}}};
+    slow_path_.loaded = {
+        {"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}, {"sepal_icmp", {}}, {"sepal_question", {}}};
     config_ = usual_config();
     apply(config_);
     auto ground = survey(kernel_of_test_, config_, paths_);

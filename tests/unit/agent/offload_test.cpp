@@ -13,7 +13,8 @@ namespace {
 class OffloadTest : public AgentTest {
  protected:
   OffloadTest() {
-    slow_path_.loaded = {{"sepal_neigh", {}}, {"sepal_slice", {}}};
+    slow_path_.loaded = {
+        {"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}, {"sepal_icmp", {}}, {"sepal_question", {}}};
     config_ = usual_config();
     apply(config_);
     look();

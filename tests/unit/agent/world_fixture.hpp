@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -24,11 +25,37 @@
 
 namespace sepal::agent {
 
+// Questions as a test asks them.
+class FakeQuestions : public Questions {
+ public:
+  struct Asked {
+    IfIndex device;
+    std::vector<uint8_t> frame;
+  };
+  using Queue = std::deque<Asked>;
+  FakeQuestions(Queue& queue, int descriptor) : queue_(queue), descriptor_(descriptor) {}
+  [[nodiscard]] int descriptor() const override { return descriptor_; }
+  Result<size_t> read(const Sink& sink, size_t most) override {
+    size_t read = 0;
+    for (; read < most && !queue_.empty(); ++read) {
+      const Asked asked = std::move(queue_.front());
+      queue_.pop_front();
+      sink(asked.device, asked.frame);
+    }
+    return read;
+  }
+
+ private:
+  Queue& queue_;
+  int descriptor_;
+};
+
 // eBPF that only remembers.
 class FakeSlowPath : public SlowPath {
  public:
   bool pinned = false;
-  SlowPathPrograms loaded{{"sepal_neigh", {1}}, {"sepal_slice", {2}}, {"sepal_policy", {3}}};
+  SlowPathPrograms loaded{
+      {"sepal_neigh", {1}}, {"sepal_slice", {2}}, {"sepal_policy", {3}}, {"sepal_icmp", {4}}, {"sepal_question", {5}}};
   std::vector<tc::NeighbourEntry> neighbours;  // sorted
   std::vector<tc::SliceEntry> slices;          // sorted
   std::map<Vni, uint64_t> in_force;
@@ -42,7 +69,11 @@ class FakeSlowPath : public SlowPath {
     return {};
   }
   Result<int> program_fd(const tc::Bpf& action) override {
-    return action.name == "sepal_neigh" ? 100 : action.name == "sepal_slice" ? 101 : 102;
+    return action.name == "sepal_neigh"    ? 100
+           : action.name == "sepal_slice"  ? 101
+           : action.name == "sepal_policy" ? 102
+           : action.name == "sepal_icmp"   ? 103
+                                           : 104;
   }
   Result<void> put_entries(const std::vector<tc::NeighbourEntry>& n, const std::vector<tc::SliceEntry>& s) override {
     calls.emplace_back("put");
@@ -89,6 +120,8 @@ class FakeSlowPath : public SlowPath {
     return {};
   }
   Result<std::vector<policy::RuleCount>> policy_counts() override { return counts; }
+  Result<std::unique_ptr<Questions>> questions() override { return fail(Errc::unsupported, "no ring here"); }
+  Result<uint64_t> questions_lost() override { return uint64_t{0}; }
   Result<bool> unpin() override { return std::exchange(pinned, false); }
 
  private:

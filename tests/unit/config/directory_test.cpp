@@ -128,7 +128,7 @@ TEST_F(Directory, names_each_file_that_cannot_be_read_and_reads_the_others) {
   EXPECT_EQ(
       faults(),
       (Lines{"DIR/sepal.yaml:4:1: host: unknown key 'colour'; keys here are: apiVersion, kind, nic, underlay, "
-             "vxlan, public, gateway_mac, limits",
+             "vxlan, public, gateway_mac, limits, guests, flow_log",
              "DIR/tenants.d/a.yaml: cannot be read: No such file or directory; repair or remove it",
              "DIR/tenants.d/b.yaml: is not a regular file; remove or rename it; only .yaml and .yml files are read",
              "DIR/tenants.d/c.yaml: is not a regular file; remove or rename it; only .yaml and .yml files are read",

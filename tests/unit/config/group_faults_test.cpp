@@ -39,7 +39,7 @@ security_groups:
      R"(
 blue.yaml:8:15: ingress rule 'web': from is missing; add from: any, a network, {group: NAME}, or a list of them
 blue.yaml:8:32: ingress rule 'web': from is missing; add from: any, a network, {group: NAME}, or a list of them
-blue.yaml:8:33: ingress rule 'web': unknown key 'to'; keys here are: from, protocol, ports, type, code, action, priority
+blue.yaml:8:33: ingress rule 'web': unknown key 'to'; keys here are: from, protocol, ports, type, code, action, priority, log
 blue.yaml:8:43: ingress rule of 'web': the rule is empty; write at least from: any, or remove it
 blue.yaml:9:19: egress rule 'web': to: nobody is named; write any, a network, {group: NAME}, or a list of them
 blue.yaml:9:29: egress rule 'web': to: 'web' is neither any nor a network; write {group: web} where a group is meant
@@ -81,14 +81,14 @@ blue.yaml:14:42: ingress rule 'web': type and code go with icmp and icmpv6 only;
 blue.yaml:15:43: ingress rule 'web': code goes with a type; add type, or remove code
 blue.yaml:16:43: ingress rule 'web': type: '256' is out of range; write a number from 0 to 255
 )"},
-    {"a_log_nobody_writes_is_refused_by_name",
+    {"a_rule_is_logged_or_not",
      {.blue = more(R"(
 security_groups:
   web:
-    ingress: [{from: any, log: true}]
+    ingress: [{from: any, log: true}, {from: any, log: denied}]
 )")},
      R"(
-blue.yaml:8:27: ingress rule 'web': log is not supported yet: this version would not write it; remove it
+blue.yaml:8:56: ingress rule 'web': log: 'denied' is neither true nor false; write true or false, without quotes
 )"},
     {"groups_that_are_named_are_there",
      {.blue = more(R"(

@@ -78,6 +78,23 @@ blue.yaml:6:8: anchors (&name) and aliases (*name) are not supported; write the 
      R"(
 blue.yaml:6:1: tenant: merge keys (<<) are not supported; write the keys out
 )"},
+    {"a_flow_log_is_on_or_off_and_goes_to_a_file_of_the_host",
+     {.host = R"(nic: {representors: manual}
+underlay: {device: uplink, address: 192.0.2.1}
+flow_log: {file: flows.json, path: /tmp}
+)",
+      .blue = more(R"(
+flow_log: {file: /var/log/blue.json}
+)"),
+      .green = more(R"(
+flow_log: yes
+)")},
+     R"(
+host.yaml:5:18: flow_log: file: 'flows.json' is no file's path; write a file's path from the root on, such as /var/log/sepal/flows.json
+host.yaml:5:30: flow_log: unknown key 'path'; keys here are: file
+blue.yaml:6:11: tenant 'blue': flow_log: expected true or false, found a map; write true or false
+green.yaml:6:11: tenant 'green': flow_log: 'yes' is neither true nor false; write true or false, without quotes
+)"},
     {"tags_are_refused",
      {.blue = more(R"(
 mtu: !!int 1500
@@ -123,7 +140,7 @@ blue.yaml:7:1: tenant: mtu is given twice (at blue.yaml:6:6); keep one
 [a]: b
 )")},
      R"(
-blue.yaml:6:1: tenant: a key must be text, found a list; keys here are: apiVersion, kind, name, vni, mtu, subnets, ports, vlans, routes, nat, peers, security_groups, limits
+blue.yaml:6:1: tenant: a key must be text, found a list; keys here are: apiVersion, kind, name, vni, mtu, subnets, ports, vlans, routes, nat, peers, security_groups, guests, limits, flow_log
 )"},
     {"an_unknown_key_suggests_the_nearest",
      {.blue = more(R"(
@@ -154,21 +171,19 @@ public: {vlan: 30, gateway: 198.51.100.1}
 limits: {connections: 20000}
 )",
       .blue = more(R"(
-dhcp: true
 services: []
 load_balancers: []
 virtual_ips: []
 limits: {connections: 1000}
-ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], dhcp: true}]
+ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], virtual_ips: []}]
 )")},
      R"(
 host.yaml:5:10: limits: connections is not supported yet: this version would not enforce it; remove it
-blue.yaml:6:1: tenant: dhcp is not supported yet: this version would not answer; remove it
-blue.yaml:7:1: tenant: services is not supported yet: this version would not publish them; remove it
-blue.yaml:8:1: tenant: load_balancers is not supported yet: this version would not balance anything; remove it
-blue.yaml:9:1: tenant: virtual_ips is not supported yet: this version would not answer for them; remove it
-blue.yaml:10:10: limits: connections is not supported yet: this version would not enforce it; remove it
-blue.yaml:11:82: port: dhcp is not supported yet: this version would not answer; remove it
+blue.yaml:6:1: tenant: services is not supported yet: this version would not publish them; remove it
+blue.yaml:7:1: tenant: load_balancers is not supported yet: this version would not balance anything; remove it
+blue.yaml:8:1: tenant: virtual_ips is not supported yet: this version would not answer for them; remove it
+blue.yaml:9:10: limits: connections is not supported yet: this version would not enforce it; remove it
+blue.yaml:10:82: port: virtual_ips is not supported yet: this version would not answer for them; remove it
 )"},
     {"a_budget_of_hardware_rules_is_a_number_of_the_host_or_of_a_tenant",
      {.host = R"(
@@ -182,7 +197,7 @@ ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1],
      R"(
 host.yaml:4:26: limits: hardware_rules: '16777217' is out of range; write a number from 0 to 16777216
 blue.yaml:6:26: limits: hardware_rules: 'many' is not a decimal number; write a number from 0 to 16777216
-blue.yaml:7:91: limits: unknown key 'hardware_rules'; keys here are: arp_nd_per_second, new_connections_per_second
+blue.yaml:7:91: limits: unknown key 'hardware_rules'; keys here are: arp_nd_per_second, dhcp_per_second, new_connections_per_second
 )"},
     {"rates_are_numbers_of_the_host_a_tenant_or_a_port",
      {.host = R"(
@@ -197,6 +212,29 @@ ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1],
 host.yaml:4:38: limits: new_connections_per_second: '0' is out of range; write a number from 1 to 1000000
 blue.yaml:6:29: limits: arp_nd_per_second: '1000001' is out of range; write a number from 1 to 1000000
 blue.yaml:7:119: limits: new_connections_per_second: 'fast' is not a decimal number; write a number from 1 to 1000000
+)"},
+    {"what_guests_are_told_is_of_a_form_that_can_be_told",
+     {.host = R"(
+underlay: {device: uplink, address: 192.0.2.1}
+guests: {dhcp: on, lease_seconds: 59, dns: 192.0.2.53, domain: -x.net}
+)",
+      .blue = more(R"(
+guests: {boot: {server: "fd00::1", file: "a b", url: boot.efi}, ntp: [pool.ntp.org]}
+ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], hostname: web_0, dhcp_server: 1}]
+limits: {dhcp_per_second: 0}
+)")},
+     R"(
+host.yaml:4:16: guests: dhcp: 'on' is neither true nor false; write true or false, without quotes
+host.yaml:4:35: guests: lease_seconds: '59' is out of range; write a number from 60 to 2147483647
+host.yaml:4:44: guests: dns: expected a list, found text; write it as a list, even of one: [ … ]
+host.yaml:4:64: guests: domain: '-x.net' is not a domain name; write labels of letters, digits and '-', 1 to 63 each and 253 in all, such as guests.example.net
+blue.yaml:6:25: boot: server: fd00::1 is not an IPv4 address; name the IPv4 server here, and boot over IPv6 by url
+blue.yaml:6:42: boot: file: 'a b' is not a file's name; write 1 to 255 printable characters without blanks: a path or a URL
+blue.yaml:6:54: boot: url: 'boot.efi' is not a URL; write one such as tftp://[fd00::1]/boot.efi
+blue.yaml:6:71: guests: ntp: 'pool.ntp.org' is not an IP address; write an IPv4 or IPv6 address, such as 10.0.0.1 or fd00:100::1
+blue.yaml:7:92: port 'web': hostname: 'web_0' is not a domain name; write labels of letters, digits and '-', 1 to 63 each and 253 in all, such as guests.example.net
+blue.yaml:7:112: port 'web': dhcp_server: '1' is neither true nor false; write true or false, without quotes
+blue.yaml:8:27: limits: dhcp_per_second: '0' is out of range; write a number from 1 to 1000000
 )"},
     {"an_empty_file_is_a_fault",
      {.blue = whole(R"(
@@ -562,7 +600,7 @@ blue.yaml:7:5: port: the port has no addresses; add at least one, such as addres
 blue.yaml:8:19: port 'a': vf 0 needs a NIC, but representors are manual; name the representor by device: NAME, or declare nic: {pci: …, vfs: …} in the Host document
 blue.yaml:8:30: port 'a': vf and device are both given; keep vf: the number of the VF, or device: the representor's name
 blue.yaml:8:71: port 'a': the port has no addresses; add at least one, such as addresses: [10.0.0.1]
-blue.yaml:9:5: port: expected a map, found text; keys here are: name, vf, device, mac, addresses, prefixes, security_groups, limits
+blue.yaml:9:5: port: expected a map, found text; keys here are: name, vf, device, mac, addresses, prefixes, security_groups, guests, hostname, dhcp_server, limits
 )"},
     {"a_vlan_says_its_gateways_mac",
      {.blue = more(R"(

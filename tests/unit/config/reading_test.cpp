@@ -41,6 +41,29 @@ TEST(Reading, fills_in_the_defaults) {
   EXPECT_EQ(host.gateway_mac.to_string(), "02:73:65:70:61:6c");
   EXPECT_EQ(host.limits.arp_nd_per_second, 200U);
   EXPECT_EQ(host.limits.hardware_rules, std::nullopt);
+  EXPECT_EQ(host.limits.dhcp_per_second, 20U);
+}
+
+TEST(Reading, what_a_port_leaves_out_of_guests_is_its_tenants_and_then_the_hosts) {
+  const std::string host = std::string(kHost) + "guests: {dhcp: false, dns: [192.0.2.53], domain: host.net}\n";
+  const std::string tenant = R"(apiVersion: sepal/v1
+kind: Tenant
+name: blue
+vni: 100
+subnets: [10.0.0.0/24]
+guests: {dhcp: true, domain: blue.net, boot: {file: a}}
+ports:
+  - {name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], guests: {dns: [], boot: {ipxe: b}}}
+)";
+  const Config config = read({{"h", host}, {"t", tenant}});
+  const Tenant& blue = config.tenants[0];
+  const PortServices services = port_services(config.host, blue, blue.ports[0]);
+  EXPECT_TRUE(services.dhcp);
+  EXPECT_TRUE(services.router_advertisements);
+  EXPECT_TRUE(services.dns.empty());
+  EXPECT_EQ(services.domain, "blue.net");
+  EXPECT_EQ(services.lease_seconds, 86400U);
+  EXPECT_EQ(services.boot, (Boot{std::nullopt, "", "b", ""}));
 }
 
 TEST(Reading, counts_the_vfs_that_are_ours_once_and_in_order) {

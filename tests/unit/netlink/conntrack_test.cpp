@@ -8,7 +8,9 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
 
+#include "netlink/connection_monitor.hpp"
 #include "netlink/message.hpp"
+#include "tests/support/fake_channel.hpp"
 #include "tests/support/fake_conntrack.hpp"
 
 namespace sepal::netlink {
@@ -258,6 +260,8 @@ TEST(Conntrack, an_entry_without_tuples_or_of_another_type_is_refused) {
   EXPECT_EQ(decode_connection(bytes).error().code, Errc::protocol);
   Bytes other = translated_tcp();
   other[4] = IPCTNL_MSG_CT_DELETE;
+  EXPECT_TRUE(decode_connection(other)) << "how the kernel tells of one that ended";
+  other[4] = IPCTNL_MSG_CT_GET_STATS;
   EXPECT_EQ(decode_connection(other).error().code, Errc::protocol);
 }
 
@@ -388,6 +392,54 @@ TEST(ConntrackTable, listing_a_zone_shows_that_zone) {
   ASSERT_TRUE(listed);
   ASSERT_EQ(listed->size(), 2U);
   EXPECT_EQ(listed->back().id, 3U);
+}
+
+// As net/netfilter/nf_conntrack_netlink.c tells of an end: the same entry in another message.
+Bytes as_end(Bytes entry) {
+  entry[4] = IPCTNL_MSG_CT_DELETE;
+  return entry;
+}
+
+TEST(ConnectionMonitor, tells_what_began_and_what_ended) {
+  auto channel = std::make_unique<test::FakeChannel>();
+  channel->push(translated_tcp());
+  channel->push(as_end(translated_tcp()));
+  channel->push(translated_tcp(), 4711);  // another process: not believed
+  ConnectionMonitor monitor(std::move(channel));
+  std::vector<ConnectionEvent> events;
+  const auto lost = monitor.drain([&](const ConnectionEvent& event) { events.push_back(event); });
+  ASSERT_TRUE(lost);
+  EXPECT_EQ(*lost, 0U);
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_EQ(events[0].kind, ConnectionEvent::Kind::began);
+  EXPECT_EQ(events[1].kind, ConnectionEvent::Kind::ended);
+  EXPECT_EQ(events[1].connection.zone, Zone(7));
+  EXPECT_EQ(events[1].connection.reply.destination, ip("198.51.100.7"));
+}
+
+TEST(ConnectionMonitor, counts_what_the_kernel_dropped_and_goes_on) {
+  auto channel = std::make_unique<test::FakeChannel>();
+  channel->push_overrun();
+  channel->push(translated_tcp());
+  channel->push_overrun();
+  ConnectionMonitor monitor(std::move(channel));
+  size_t events = 0;
+  const auto lost = monitor.drain([&](const ConnectionEvent& /*event*/) { ++events; });
+  ASSERT_TRUE(lost);
+  EXPECT_EQ(*lost, 2U);
+  EXPECT_EQ(events, 1U);
+}
+
+TEST(ConnectionMonitor, takes_no_more_in_one_turn_than_its_bound) {
+  auto channel = std::make_unique<test::FakeChannel>();
+  for (size_t i = 0; i < ConnectionMonitor::kDatagramsMax + 3; ++i) channel->push(translated_tcp());
+  ConnectionMonitor monitor(std::move(channel));
+  size_t events = 0;
+  const auto count = [&](const ConnectionEvent& /*event*/) { ++events; };
+  ASSERT_TRUE(monitor.drain(count));
+  EXPECT_EQ(events, ConnectionMonitor::kDatagramsMax);
+  ASSERT_TRUE(monitor.drain(count));
+  EXPECT_EQ(events, ConnectionMonitor::kDatagramsMax + 3);
 }
 
 }  // namespace

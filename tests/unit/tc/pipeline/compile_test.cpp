@@ -244,7 +244,8 @@ TEST(Compile, a_port_whose_peer_is_beyond_the_nics_zones_leaves_hardware_as_a_wh
 TEST(Group0, lets_in_own_mac_with_own_address_and_punts_what_is_not_for_conntrack) {
   const Config config = blue_with_two_ports();
   const RuleSet rules = compile(config, facts_with_all_ports(config));
-  EXPECT_EQ(chain_text(rules, kWeb, 0).size(), 1U + 3U + 4U + 2U + 1U) << "ARP, ND, punts, addresses, the rest";
+  EXPECT_EQ(chain_text(rules, kWeb, 0).size(), 1U + 3U + 2U + 2U + 4U + 2U + 1U)
+      << "ARP, ND, DHCP, echo requests to the gateways, punts, addresses, the rest";
   const auto lines = chain_text(rules, kWeb, 0);
   EXPECT_NE(std::find_if(lines.begin(), lines.end(),
                          [](const std::string& l) {
@@ -254,6 +255,46 @@ TEST(Group0, lets_in_own_mac_with_own_address_and_punts_what_is_not_for_conntrac
                          }),
             lines.end());
   EXPECT_EQ(lines.back().substr(0, 5), "1000 ");
+}
+
+TEST(Group0, hears_dhcp_where_it_is_answered_and_costs_nothing_elsewhere) {
+  Config config = blue_with_two_ports();
+  const auto rules_on = [&config](IfIndex device) {
+    const RuleSet rules = compile(config, facts_with_all_ports(config));
+    return std::count_if(rules.rules.begin(), rules.rules.end(),
+                         [device](const CompiledRule& rule) { return rule.rule.id.device == device; });
+  };
+  const auto with = rules_on(kWeb);
+  config.tenants[0].ports[0].guests.dhcp = false;
+  EXPECT_EQ(rules_on(kWeb), with - 2) << "a question of each family";
+  config.tenants[0].ports[0].guests.router_advertisements = false;
+  EXPECT_EQ(rules_on(kWeb), with - 3) << "the program that hears them";
+  config.tenants[0].ports[0].dhcp_server = true;
+  EXPECT_EQ(rules_on(kWeb), with - 5) << "a guard of each family";
+  EXPECT_EQ(rules_on(kDb), with);
+}
+
+TEST(Group0, a_clients_question_is_heard_from_whatever_address_and_a_servers_word_is_not) {
+  const Config config = blue_with_two_ports();
+  const Facts facts = facts_with_all_ports(config);
+  const RuleSet rules = compile(config, facts);
+  const model::Dataplane plane(rules, kVxlan);
+  model::Packet packet = guest_packet(1, "255.255.255.255");
+  packet.src = ip("0.0.0.0");
+  packet.src_port = 68;
+  packet.dst_port = 67;
+  model::Conntrack conntrack;
+  EXPECT_EQ(plane.software(kWeb, packet, conntrack).kind, model::Outcome::Kind::heard);
+  packet = guest_packet(1, "10.0.0.254");  // renewing
+  packet.src_port = 68;
+  packet.dst_port = 67;
+  EXPECT_EQ(plane.software(kWeb, packet, conntrack).kind, model::Outcome::Kind::heard);
+  packet.src_mac.bytes[5] = 0x77;
+  EXPECT_EQ(plane.software(kWeb, packet, conntrack).reason(), DropReason::spoofed);
+  packet = guest_packet(1, "10.0.0.2");
+  packet.src_port = 67;
+  packet.dst_port = 68;
+  EXPECT_EQ(plane.software(kWeb, packet, conntrack).reason(), DropReason::rogue_service);
 }
 
 // The port's own limit before its tenant's before the host's, on the way of what its guest begins and on no other.
@@ -551,6 +592,34 @@ TEST(Group5, a_guests_report_of_its_groups_is_multicast_and_no_expired_ttl) {
     EXPECT_EQ(reason(mld), DropReason::multicast);
     EXPECT_EQ(reason(expired), DropReason::ttl_expired);
   }
+}
+
+TEST(Group6, echo_requests_to_the_gateway_are_answered_with_any_ttl_and_others_go_their_way) {
+  Config config = blue_with_two_ports();
+  config.tenants[0].subnets[0].gateway = ip("10.0.0.254");
+  const RuleSet rules = compile(config, facts_with_all_ports(config));
+  const model::Dataplane dataplane(rules, kVxlan);
+  model::Packet echo = guest_packet(1, "10.0.0.254");
+  echo.protocol = kProtoIcmp;
+  echo.icmp_type = 8;
+  echo.src_port = echo.dst_port = 0;
+  auto end_of = [&](const char* to, uint8_t type, uint8_t ttl) {
+    model::Packet packet = echo;
+    packet.dst = ip(to);
+    packet.icmp_type = type;
+    packet.ttl = ttl;
+    model::Conntrack conntrack;
+    return dataplane.software(kWeb, packet, conntrack);
+  };
+  for (const char* gateway : {"10.0.0.254", "169.254.1.1"}) {
+    for (uint8_t ttl : {uint8_t{1}, uint8_t{64}}) {
+      const model::Outcome outcome = end_of(gateway, 8, ttl);
+      EXPECT_EQ(outcome.packet.answer, echo.dst_mac) << outcome.to_string();
+      EXPECT_EQ(outcome.device, kWeb);
+    }
+  }
+  EXPECT_EQ(end_of("10.0.0.254", 0, 64).packet.answer, std::nullopt) << "a reply is no question";
+  EXPECT_EQ(end_of("10.0.0.253", 8, 1).reason(), DropReason::ttl_expired);
 }
 
 TEST(Group7, multicast_follows_no_default_route_and_leaves_no_connection) {

@@ -26,6 +26,37 @@ std::optional<DropReason> ends_here(const Packet& packet) {
   return packet.ttl <= 1 ? std::optional(DropReason::ttl_expired) : std::nullopt;
 }
 
+bool is_gateway(const Tenant& tenant, const IpAddr& address) {
+  return address == ip("169.254.1.1") || address == ip("fe80::1") ||
+         std::any_of(tenant.subnets.begin(), tenant.subnets.end(),
+                     [&](const config::Subnet& subnet) { return subnet.gateway == address; });
+}
+
+bool is_echo_request(const Packet& packet) {
+  return packet.is_icmp() && packet.icmp_type == (packet.src.is_v4() ? 8 : 128);
+}
+
+bool has(const Port& port, Family family) {
+  auto in = [family](const auto& list, auto of) {
+    return std::any_of(list.begin(), list.end(), [&](const auto& entry) { return of(entry) == family; });
+  };
+  return in(port.addresses, [](const IpAddr& a) { return a.family; });
+}
+
+bool may_send(const Port& port, Family family) {
+  return has(port, family) || std::any_of(port.prefixes.begin(), port.prefixes.end(),
+                                          [family](const IpPrefix& p) { return p.family() == family; });
+}
+
+// From a client to a server, or the other way.
+bool is_dhcp(const Packet& packet, bool to_server) {
+  if (packet.protocol != kProtoUdp || packet.fragment || !packet.is_ip()) return false;
+  const bool four = packet.eth_type == kEthIpv4;
+  const uint16_t client = four ? 68 : 546;
+  const uint16_t server = four ? 67 : 547;
+  return packet.src_port == (to_server ? client : server) && packet.dst_port == (to_server ? server : client);
+}
+
 Packet routed(Packet packet, const MacAddr& source, const MacAddr& destination) {
   packet.src_mac = source;
   packet.dst_mac = destination;
@@ -41,6 +72,12 @@ Expected Oracle::drop(std::string why, std::set<DropReason> reasons) {
   Expected expected;
   expected.why = std::move(why);
   expected.reasons = std::move(reasons);
+  return expected;
+}
+
+Expected Oracle::heard() {
+  Expected expected;
+  expected.kind = Expected::Kind::heard;
   return expected;
 }
 
@@ -172,6 +209,12 @@ Expected Oracle::enter(const Tenant& tenant, Packet packet, From from, IfIndex d
       return begins_nothing("TCP that does not begin with SYN");
     }
     if (packet.dst.is_multicast()) return drop("multicast", {DropReason::multicast});
+    if (from == From::port && is_dhcp(packet, false)) {
+      for (const Port& port : tenant.ports) {
+        if (device_of(tenant, port) == device && !port.dhcp_server && may_send(port, packet.src.family))
+          return drop("a DHCP server nobody knows", {DropReason::rogue_service});
+      }
+    }
     if (from == From::outside) return drop("new from outside", {DropReason::unpublished});
     // A VLAN comes in where the outside does: there nothing begins with an address that translates.
     const bool translates = std::any_of(tenant.nat.begin(), tenant.nat.end(),
@@ -301,9 +344,30 @@ Expected Oracle::from_port(const Tenant& tenant, const Port& port, IfIndex devic
     return expected;
   }
   if (!packet.is_ip()) return drop("neither IP nor ARP", {DropReason::spoofed});
-  const bool neighbour = packet.eth_type == kEthIpv6 && packet.is_icmp() && !packet.fragment &&
-                         (packet.icmp_type == 133 || packet.icmp_type == 136);
-  if (neighbour) return drop("nothing to answer", {DropReason::not_answered});
+  const config::PortServices services = config::port_services(host, tenant, port);
+  const bool six = has(port, Family::ipv6);
+  const bool any = services.dhcp || (services.router_advertisements && six);
+  if (packet.eth_type == kEthIpv6 && packet.is_icmp() && !packet.fragment) {
+    if (packet.icmp_type == 134) return drop("a router nobody knows", {DropReason::rogue_service});
+    if (packet.icmp_type == 133 && any) return heard();
+    if (packet.icmp_type == 133 || packet.icmp_type == 136)
+      return drop("nothing to answer", {any ? DropReason::none : DropReason::not_answered});
+  }
+  if (is_gateway(tenant, packet.dst) && is_echo_request(packet) && !packet.fragment) {
+    const bool one_host = packet.src.is_v4()
+                              ? packet.src.bytes[0] != 0 && packet.src.bytes[0] != 127 && packet.src.bytes[0] < 224
+                              : !packet.src.is_multicast() && !packet.src.is_unspecified();
+    if (!one_host || packet.dst_mac.is_multicast() || packet.src_mac.is_multicast())
+      return drop("not from one host", {DropReason::none});
+    Expected expected;
+    expected.kind = Expected::Kind::answer;
+    expected.device = device;
+    expected.answer = packet.dst_mac;
+    return expected;
+  }
+  if (services.dhcp && is_dhcp(packet, true) && packet.src_mac == port.mac) {
+    if (packet.eth_type == kEthIpv4 ? has(port, Family::ipv4) : six && packet.dst == ip("ff02::1:2")) return heard();
+  }
   if (auto reason = ends_here(packet)) return drop("ends here", {*reason});
   if (packet.src_mac != port.mac || !owns(port, packet.src)) {
     return drop("spoofed", {packet.fragment ? DropReason::bad_fragment : DropReason::spoofed});
@@ -431,6 +495,7 @@ std::string Oracle::difference(const Expected& e, const Outcome& o) {
     if (o.kind != Outcome::Kind::dropped) return wrong("a drop");
     return e.reasons.contains(o.reason()) ? "" : wrong("another reason to drop it");
   }
+  if (e.kind == Kind::heard) return o.kind == Outcome::Kind::heard ? "" : wrong("that the agent hears it");
   if (e.kind == Kind::host) return o.kind == Outcome::Kind::host ? "" : wrong("the host");
   if (!sent || o.device != e.device)
     return wrong("device " + std::to_string(e.device.value()) + " " + to_string(e.packet));

@@ -15,7 +15,7 @@
 namespace sepal::tc::model {
 
 struct Expected {
-  enum class Kind : uint8_t { drop, host, answer, deliver, overlay, wire } kind = Kind::drop;
+  enum class Kind : uint8_t { drop, host, answer, heard, deliver, overlay, wire } kind = Kind::drop;
   std::string why;  // for people
   // drop: which reason counts it. `none` among them: an action of a rule that is no drop counts it (act_ct without a
   // free port, a program without an answer).
@@ -72,6 +72,7 @@ class Oracle {
   // What stands in the way there; nothing: the packet may go.
   [[nodiscard]] std::optional<DropReason> obstacle(const config::Tenant& tenant, From from, const Leg& leg) const;
   static Expected drop(std::string why, std::set<DropReason> reasons);
+  static Expected heard();
 
   const World& world_;
   const Outcome* outcome_ = nullptr;

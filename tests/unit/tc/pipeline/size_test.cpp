@@ -2,6 +2,8 @@
 // group changes them there.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "tc/pipeline/pipeline.hpp"
 #include "world.hpp"
 
@@ -59,6 +61,12 @@ Tenant tenant_of(const Size& size) {
 
 size_t sources(const config::Port& port) { return port.addresses.size() + port.prefixes.size(); }
 
+size_t families(const config::Port& port) {
+  std::set<Family> found;
+  for (const IpAddr& address : port.addresses) found.insert(address.family);
+  return found.size();
+}
+
 Config base() {
   Config config = example_config();
   config.tenants = {tenant_of({3, 4, 2})};
@@ -81,7 +89,7 @@ TEST(Size, rules_grow_with_ports_times_routes_and_ports) {
         const auto count = rules_by_block(config);
         for (size_t i = 0; i < ports; ++i) {
           EXPECT_EQ(count.at(IfIndex(static_cast<uint32_t>(kFirstPort + i))),
-                    31 + subnets + 2 * sources(t.ports[i]) + all + routes + ports);
+                    37 + 2 * families(t.ports[i]) + subnets + 2 * sources(t.ports[i]) + all + routes + ports);
         }
         EXPECT_EQ(count.at(kVxlan), ports == 0 ? 2 : 2 + 28 + subnets + all + ports);
         EXPECT_EQ(count.at(kUplink), 2U);
@@ -101,7 +109,7 @@ TEST(Size, tenants_add_up) {
   const auto both = rules_by_block(config);
   EXPECT_EQ(both.at(kVxlan), alone + 28 + 1 + 3 - 1 + 2);
   EXPECT_EQ(both.at(IfIndex(kFirstPort)), rules_of(base(), IfIndex(kFirstPort)));
-  EXPECT_EQ(both.at(IfIndex(kFirstPort + 3)), 31U + 1 + 2 * 1 + 2 + 1 + 2);
+  EXPECT_EQ(both.at(IfIndex(kFirstPort + 3)), 37U + 2 + 1 + 2 * 1 + 2 + 1 + 2);
 }
 
 TEST(Size, what_lies_outside_the_subnets_stands_among_new_connections_too) {

@@ -22,7 +22,8 @@ void set_family(Packet& packet, Family family) { packet.eth_type = family == Fam
 
 }  // namespace
 
-Traffic::Traffic(const World& world, uint64_t seed) : world_(world), dice_(seed ^ 0x5eedULL) {}
+Traffic::Traffic(const World& world, uint64_t seed)
+    : world_(world), dice_(seed ^ 0x5eedULL), service_dice_(seed ^ 0xd4c9ULL) {}
 
 IpAddr Traffic::any_address(const Tenant& tenant, Family family) {
   std::vector<IpPrefix> places;
@@ -97,6 +98,29 @@ void Traffic::question(Packet& packet) {
   packet.asked = dice_.chance(25) ? ip("fe80::1") : any_address(dice_.of(world_.config.tenants), Family::ipv6);
 }
 
+IpAddr Traffic::a_gateway(const Tenant& tenant, Family family) {
+  for (const config::Subnet& subnet : tenant.subnets)
+    if (subnet.gateway && subnet.gateway->family == family && dice_.chance(50)) return *subnet.gateway;
+  return ip(family == Family::ipv4 ? "169.254.1.1" : "fe80::1");
+}
+
+// DHCP as clients ask it, as others may, and as only servers say it.
+void Traffic::service(Packet& packet) {
+  const bool four = packet.src.is_v4();
+  set_family(packet, packet.src.family);
+  packet.protocol = kProtoUdp;
+  packet.icmp_type = 0;
+  packet.fragment = service_dice_.chance(5);
+  packet.ttl = service_dice_.chance(20) ? 1 : 64;
+  packet.src_port = four ? 68 : 546;
+  packet.dst_port = four ? 67 : 547;
+  if (service_dice_.chance(30)) std::swap(packet.src_port, packet.dst_port);
+  if (service_dice_.chance(10)) packet.src_port = packet.dst_port;
+  if (service_dice_.chance(60) || packet.dst.family != packet.src.family)
+    packet.dst = four ? ip("255.255.255.255") : ip("ff02::1:2");
+  if (service_dice_.chance(40)) packet.src = four ? ip("0.0.0.0") : ip("fe80::2");
+}
+
 Arrival Traffic::from_guest() {
   struct Guest {
     const Tenant* tenant;
@@ -125,10 +149,12 @@ Arrival Traffic::from_guest() {
     const Family family = packet.src.family;
     fill(packet, family);
     packet.dst = any_address(*guest.tenant, family);
+    if (packet.is_icmp() && !packet.quoted && dice_.chance(20)) packet.dst = a_gateway(*guest.tenant, family);
     if (dice_.chance(5)) packet.src_mac.bytes[4] = 9;
     if (dice_.chance(5)) packet.src = any_address(*guest.tenant, family);
     if (dice_.chance(2)) packet.eth_type = 0x88cc;
   }
+  if (service_dice_.chance(8)) service(packet);
   if (dice_.chance(3))
     packet.tags.push_back({dice_.chance(70) ? kEthVlan : kEthQinq, Vid(static_cast<uint16_t>(100 + dice_.below(3)))});
   if (!packet.tags.empty() && dice_.chance(40)) packet.tags.push_back({kEthVlan, Vid(5)});

@@ -29,10 +29,13 @@ class Traffic {
   Arrival from_wire();
   void fill(Packet& packet, Family family);  // protocol, ports, TTL, fragments
   void question(Packet& packet);
+  void service(Packet& packet);
   IpAddr any_address(const config::Tenant& tenant, Family family);
+  IpAddr a_gateway(const config::Tenant& tenant, Family family);
 
   const World& world_;
   Dice dice_;
+  Dice service_dice_;
   std::deque<Arrival> replies_;
 };
 

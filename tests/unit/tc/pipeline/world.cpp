@@ -18,7 +18,11 @@ using config::Tenant;
 class Builder {
  public:
   Builder(uint64_t seed, const Wishes& wishes)
-      : dice_(seed * 0x9e3779b97f4a7c15ULL + 1), wishes_(wishes), group_dice_(seed * 31), limit_dice_(seed * 37) {}
+      : dice_(seed * 0x9e3779b97f4a7c15ULL + 1),
+        wishes_(wishes),
+        group_dice_(seed * 31),
+        limit_dice_(seed * 37),
+        guest_dice_(seed * 41) {}
 
   World build() {
     host();
@@ -33,6 +37,13 @@ class Builder {
     public_routes();
     for (Tenant& t : world_.config.tenants) {
       if (group_dice_.chance(40)) groups(t);
+      if (guest_dice_.chance(20)) t.guests.dhcp = guest_dice_.chance(50);
+      for (Port& p : t.ports) {
+        if (guest_dice_.chance(20)) p.guests.dhcp = guest_dice_.chance(50);
+        if (guest_dice_.chance(20)) p.guests.router_advertisements = guest_dice_.chance(50);
+        if (guest_dice_.chance(20)) p.guests.dhcp = p.guests.router_advertisements = false;
+        p.dhcp_server = guest_dice_.chance(20);
+      }
       if (limit_dice_.chance(20)) t.port_limits.new_connections_per_second = limit_dice_.between(1, 10'000);
       for (Port& p : t.ports)
         if (limit_dice_.chance(20)) p.limits.new_connections_per_second = limit_dice_.between(1, 10'000);
@@ -311,6 +322,7 @@ class Builder {
   Wishes wishes_;
   Dice group_dice_;  // their own, so that worlds are what they are without groups
   Dice limit_dice_;
+  Dice guest_dice_;
   World world_;
   uint32_t next_slice_ = 1024;
   uint8_t next_whole_ = 20;
@@ -339,6 +351,8 @@ Facts plain_facts(const Config& config) {
   }
   facts.answer_neighbour = {"sepal_neigh", {1, 2, 3, 4, 5, 6, 7, 8}};
   facts.choose_slice = {"sepal_slice", {8, 7, 6, 5, 4, 3, 2, 1}};
+  facts.speak_icmp = {"sepal_icmp", {1, 3, 5, 7, 2, 4, 6, 8}};
+  facts.hear_question = {"sepal_question", {2, 7, 1, 8, 2, 8, 1, 8}};
   facts.judge_policy = {"sepal_policy", {3, 1, 4, 1, 5, 9, 2, 6}};
   facts.instance = 0x1234;
   return facts;

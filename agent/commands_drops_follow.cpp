@@ -1,0 +1,134 @@
+// drops --follow: dropped packets as they are dropped, until somebody says stop.
+#include <poll.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <ctime>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "agent/changes.hpp"
+#include "agent/commands.hpp"
+#include "agent/drop_lines.hpp"
+#include "agent/exit_codes.hpp"
+#include "bpf/drop_watch.hpp"
+
+namespace sepal::agent {
+namespace {
+
+constexpr long kPerSecond = 100;
+constexpr size_t kRecordsPerTurn = 256;
+constexpr int kTurnMs = 200;
+constexpr std::chrono::seconds kLookAgain{1};
+
+volatile std::sig_atomic_t stop_asked = 0;
+
+uint64_t clock_ns(clockid_t clock) {
+  timespec now{};
+  ::clock_gettime(clock, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000U + static_cast<uint64_t>(now.tv_nsec);
+}
+
+void stop_at_signals() {
+  struct sigaction action{};
+  action.sa_handler = [](int) { stop_asked = 1; };
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+}
+
+// What is known of rules, read again when a packet met one that is not known.
+class Follower {
+ public:
+  explicit Follower(const Command& command) : command_(command), kernel_(command.kernel) {}
+
+  Result<void> look() {
+    config_ = read_for_names(command_);
+    auto shown = gather_shown(kernel_, config_ ? &*config_ : nullptr, command_.paths);
+    if (!shown) return Unexpected(shown.error());
+    shown_.emplace(std::move(*shown));
+    teller_.emplace(*shown_, config_ ? &*config_ : nullptr);
+    looked_ = std::chrono::steady_clock::now();
+    return {};
+  }
+  [[nodiscard]] const Names& names() const { return shown_->names; }
+  // Only this tenant's: of those that no tenant's rule dropped, none.
+  void choose(std::optional<Vni> only) { only_ = only; }
+
+  void take(const sepal_drop& drop) {
+    if (!teller_->knows(drop) && std::chrono::steady_clock::now() - looked_ >= kLookAgain) (void)look();
+    const uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    const uint64_t age = now - std::min<uint64_t>(drop.time, now);
+    const ToldDrop told = teller_->tell(drop, clock_ns(CLOCK_REALTIME) - age);
+    if (only_ && told.vni != *only_) return;
+    ++shown_packets_;
+    if (command_.output.json())
+      std::cout << to_json(told, shown_->names).dump() << std::endl;  // flushed: somebody watches
+    else
+      std::cout << to_line(told) << std::endl;
+  }
+  [[nodiscard]] uint64_t shown_packets() const { return shown_packets_; }
+
+ private:
+  const Command& command_;
+  Kernel kernel_;
+  std::optional<config::Config> config_;
+  std::optional<Shown> shown_;
+  std::optional<DropTeller> teller_;
+  std::chrono::steady_clock::time_point looked_;
+  std::optional<Vni> only_;
+  uint64_t shown_packets_ = 0;
+};
+
+void tell_sum(const Command& command, uint64_t shown, uint64_t not_shown) {
+  if (command.output.json())
+    std::cout << nlohmann::json{{"shown", shown}, {"not_shown", not_shown}}.dump() << std::endl;
+  else
+    command.output.line(count_text(shown, "packet") + " shown, " + std::to_string(not_shown) +
+                        " more dropped and not shown");
+}
+
+Result<void> follow(Follower& follower, bpf::DropWatch& watch) {
+  while (stop_asked == 0) {
+    pollfd ready{watch.descriptor(), POLLIN, 0};
+    if (::poll(&ready, 1, kTurnMs) < 0 && errno != EINTR) return fail_errno(errno, "wait for dropped packets");
+    auto read = watch.read(
+        [&](std::span<const std::byte> record) {
+          sepal_drop drop{};
+          if (record.size() < sizeof drop) return;
+          std::memcpy(&drop, record.data(), sizeof drop);
+          follower.take(drop);
+        },
+        kRecordsPerTurn);
+    if (!read) return Unexpected(read.error());
+  }
+  return {};
+}
+
+}  // namespace
+
+int command_drops_follow(const Command& command) {
+  auto limit = command.options.number("--limit", 1, 100'000);
+  if (!limit) return complain(command, limit.error());
+  Follower follower(command);
+  if (auto looked = follower.look(); !looked) return complain(command, looked.error());
+  std::optional<Vni> only;
+  if (!tenant_asked(command, follower.names(), only)) return kExitError;
+  follower.choose(only);
+  bpf::DropsWanted wanted;
+  tc::Cookie cookie;
+  cookie.instance = tc::instance_hash(command.paths.instance);
+  const auto bytes = cookie.bytes();
+  std::copy_n(bytes.begin(), wanted.cookie.size(), wanted.cookie.begin());
+  wanted.per_second = static_cast<uint32_t>(limit->value_or(kPerSecond));
+  auto watch = bpf::DropWatch::open(wanted);
+  if (!watch) return complain(command, watch.error());
+  stop_at_signals();
+  std::cerr << "sepalctl: watching dropped packets; Ctrl-C ends it" << std::endl;
+  const auto followed = follow(follower, *watch);
+  tell_sum(command, follower.shown_packets(), watch->not_told());
+  return followed ? kExitOk : complain(command, followed.error());
+}
+
+}  // namespace sepal::agent

@@ -1,0 +1,117 @@
+// Dropped packets in words: by the numbers of a rule's actions, and by judging once more what was denied.
+#include "agent/drop_lines.hpp"
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace sepal::agent {
+namespace {
+
+constexpr uint64_t kTime = 1'769'862'896'123'456'789U;
+constexpr Vni kBlue{100};
+
+// Port web-0, to which TCP port 80 is open.
+config::Config blue() {
+  config::GroupRule http;
+  http.protocol = IPPROTO_TCP;
+  http.ports = {{80, 80}};
+  http.remote.any = true;
+  config::SecurityGroup web;
+  web.name = "web";
+  web.ingress = {http};
+  config::Port port;
+  port.name = "web-0";
+  port.addresses = {*IpAddr::parse("10.0.0.1")};
+  port.security_groups = {"web"};
+  config::Tenant tenant;
+  tenant.name = "blue";
+  tenant.vni = kBlue;
+  tenant.ports = {port};
+  tenant.security_groups = {web};
+  config::Config config;
+  config.files = {"blue.yaml"};
+  config.tenants = {tenant};
+  return config;
+}
+
+class Follow : public testing::Test {
+ protected:
+  static constexpr IfIndex kWeb{7};
+
+  Follow() : config_(blue()) { shown_.names = Names(&config_, {{{"blue", "web-0"}, kWeb}}, {{kWeb, "rep0"}}); }
+  void add(std::vector<tc::ActionKind> actions, std::vector<uint32_t> indexes, tc::DropReason reason) {
+    ShownRule& rule = shown_.rules.emplace_back();
+    rule.filter.rule.id.device = kWeb;
+    rule.vni = kBlue;
+    for (tc::ActionKind& action : actions) rule.filter.rule.spec.actions.push_back({std::move(action)});
+    rule.filter.state.indexes = std::move(indexes);
+    rule.origin.emplace();
+    rule.origin->drop = reason;
+  }
+  static sepal_drop drop(std::vector<uint32_t> indexes) {
+    sepal_drop drop{};
+    drop.device = kWeb.value();
+    drop.actions = static_cast<__u32>(indexes.size());
+    std::copy(indexes.begin(), indexes.end(), drop.indexes);
+    // 02:…:0b → 02:…:0a, IPv4, 10.9.9.9:40001 → 10.0.0.1:81, a SYN
+    static constexpr uint8_t kFrame[] = {
+        2,    0,    0, 0,  0, 0x0a, 2,    0, 0,  0, 0, 0x0b, 8,    0,                           //
+        0x45, 0,    0, 40, 0, 0,    0x40, 0, 64, 6, 0, 0,    10,   9, 9,    9,    10, 0, 0, 1,  //
+        0x9c, 0x41, 0, 81, 0, 0,    0,    1, 0,  0, 0, 0,    0x50, 2, 0xff, 0xff, 0,  0, 0, 0};
+    std::copy(std::begin(kFrame), std::end(kFrame), drop.packet);
+    drop.captured = sizeof kFrame;
+    drop.bytes = 40;
+    return drop;
+  }
+
+  config::Config config_;
+  Shown shown_;
+};
+
+TEST_F(Follow, names_port_reason_and_packet_by_the_numbers_of_the_rules_actions) {
+  add({tc::Gact{}}, {11}, tc::DropReason::blackhole);
+  add({tc::Gact{}}, {12}, tc::DropReason::spoofed);
+  const DropTeller teller(shown_, &config_);
+  const ToldDrop told = teller.tell(drop({12}), kTime);
+  EXPECT_EQ(told.vni, kBlue);
+  EXPECT_EQ(told.where, "port web-0");
+  EXPECT_EQ(told.reasons, (std::vector<tc::DropReason>{tc::DropReason::spoofed}));
+  EXPECT_EQ(packet_text(told), "02:00:00:00:00:0b → 02:00:00:00:00:0a tcp 10.9.9.9:40001 → 10.0.0.1:81");
+  EXPECT_FALSE(teller.knows(drop({13})));
+  EXPECT_EQ(teller.tell(drop({13}), kTime).rule, "a rule that has gone");
+}
+
+TEST_F(Follow, names_the_rule_of_security_groups_that_denied) {
+  tc::Bpf program;
+  program.name = "sepal_policy";
+  add({program, tc::Ct{}}, {3, 4}, tc::DropReason::none);
+  const DropTeller teller(shown_, &config_);
+  sepal_drop denied = drop({3, 4});
+  denied.mark = kBlue.value();
+  EXPECT_EQ(teller.tell(denied, kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::denied}));
+  EXPECT_EQ(teller.tell(denied, kTime).rule, "ingress: no rule of its groups matches");
+  denied.mark = 0;  // taken away behind the program: the next action dropped it
+  EXPECT_EQ(teller.tell(denied, kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::conntrack}));
+}
+
+TEST_F(Follow, puts_the_tag_back_that_the_kernel_keeps_beside_a_packet) {
+  add({tc::Gact{}}, {12}, tc::DropReason::unknown_vlan);
+  sepal_drop tagged = drop({12});
+  tagged.vlan = 0x1000 | 40;
+  EXPECT_EQ(packet_text(DropTeller(shown_, &config_).tell(tagged, kTime)), "vlan 40 tcp 10.9.9.9:40001 → 10.0.0.1:81");
+}
+
+TEST_F(Follow, a_packet_that_does_not_read_is_still_told) {
+  add({tc::Gact{}}, {12}, tc::DropReason::spoofed);
+  sepal_drop cut = drop({12});
+  cut.captured = 20;
+  const ToldDrop told = DropTeller(shown_, nullptr).tell(cut, kTime);
+  EXPECT_EQ(packet_text(told), "40 bytes that do not read as a packet");
+  EXPECT_EQ(to_json(told, shown_.names)["reasons"][0], "spoofed");
+}
+
+}  // namespace
+}  // namespace sepal::agent

@@ -1,0 +1,126 @@
+"""sepalctl drops --follow: packets as they are dropped, by whose rule and why."""
+
+import contextlib
+import json
+import signal
+import subprocess
+
+import pytest
+
+from tests.lab.agent import program
+from tests.lab.packets import Ether
+from tests.vm import traffic
+from tests.vm.test_forged import FROM_A_GUEST, GATEWAY, echo, tunnelled
+from tests.vm.test_limits import begin
+from tests.vm.test_security_groups import APP, BOTH, DB, with_groups
+
+pytestmark = pytest.mark.usefixtures("agents")
+
+
+class Follower:
+    def __init__(self, lab, host, config, *options):
+        command = [program("sepalctl"), "--instance", lab.instance(host), "drops", "--follow", "--config", str(config.path), *options]
+        self.process = lab.ns(host).popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.ready = self.process.stderr.readline()
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=20)
+        assert self.process.returncode == 0, self.ready + err
+        return out.splitlines()
+
+
+@pytest.fixture
+def follow(lab, configs):
+    @contextlib.contextmanager
+    def begin_and_end(*options, told):
+        """What was dropped while the body ran is in `told`."""
+        follower = Follower(lab, "h1", configs["h1"], *options)
+        assert "watching dropped packets" in follower.ready, follower.ready
+        try:
+            yield
+        except BaseException:
+            follower.process.kill()
+            raise
+        told.extend(follower.end())
+
+    return begin_and_end
+
+
+def parsed(lines):
+    return [json.loads(line) for line in lines[:-1]], json.loads(lines[-1])
+
+
+@pytest.mark.smoke
+def test_each_packet_is_named_with_port_and_reason(lab, follow):
+    lines = []
+    with follow("--json", told=lines):
+        lab.ns("blue-web").send("eth0", FROM_A_GUEST["a forged source address"])
+        lab.ns("blue-web").send("eth0", FROM_A_GUEST["a tagged frame"])
+        lab.ns("wan").send("eth0", tunnelled(300, Ether(src=GATEWAY, dst=GATEWAY) / echo("10.0.0.2", "10.0.0.1")))
+        assert lab.ns("blue-app").ping(DB[4]).ok, "nothing is said of what passes"
+    drops, total = parsed(lines)
+    spoofed = [d for d in drops if d["reasons"] == ["spoofed"]]
+    assert [(d["tenant"], d["where"]) for d in spoofed] == [("blue", "port blue-web")] * 2
+    assert (spoofed[0]["source"], spoofed[0]["destination"], spoofed[0]["protocol"]) == ("10.0.0.3", "10.0.0.2", "icmp")
+    assert "vlan 40" in spoofed[1]["packet"]
+    unknown = [d for d in drops if d["reasons"] == ["unknown-vni"]]
+    assert [(d["where"], d["tunnel_vni"]) for d in unknown] == [("tunnel", 300)]
+    assert total == {"shown": len(drops), "not_shown": 0}
+
+
+@pytest.mark.smoke
+@BOTH
+def test_of_what_security_groups_deny_the_rule_is_named(lab, reconfigure, follow, version):
+    lines = []
+    with reconfigure("h1") as h1:
+        with_groups(h1, {"app": {"ingress": [{"protocol": "tcp", "ports": 22, "from": "any", "action": "deny", "priority": 5},
+                                             {"from": "any"}]}}, app=["app"])
+        with follow("--json", "--tenant", "blue", told=lines):
+            assert traffic.tcp_refused(lab.ns("blue-db"), APP[version], 22, timeout=1.5)
+            assert traffic.tcp_refused(lab.ns("blue-app"), DB[version], 7001, timeout=1.5)
+    drops, _ = parsed(lines)
+    denied = {d["rule"]: d for d in drops if d["reasons"] == ["denied"]}
+    assert set(denied) == {"group app, ingress: deny tcp 22 from any, priority 5", "egress: no rule of its groups matches"}
+    first = denied["group app, ingress: deny tcp 22 from any, priority 5"]
+    assert (first["tenant"], first["source"], first["destination"], first["destination_port"]) == ("blue", DB[version], APP[version], 22)
+    assert "blue.yaml:" in first["at"]
+
+
+def test_beyond_a_ports_limit_and_beyond_what_is_shown(lab, reconfigure, follow):
+    lines = []
+    with reconfigure("h1") as h1:
+        document = h1.read("blue")
+        for port in document["ports"]:
+            if port["name"] == "blue-web":
+                port["limits"] = {"new_connections_per_second": 5}
+        h1.write("blue", document)
+        h1.reload()
+        with follow("--json", "--limit", "10", told=lines):
+            begin(lab.ns("blue-web"), lab.ns("blue-db"), DB[4], 7603, 100)
+    drops, total = parsed(lines)
+    limited = [d for d in drops if d["reasons"] == ["rate-limited"]]
+    assert limited and {d["where"] for d in limited} == {"port blue-web"}
+    assert total["shown"] <= 30, "ten a second"
+    assert total["shown"] + total["not_shown"] >= 50
+
+
+@pytest.mark.smoke
+def test_it_works_while_the_daemon_is_stopped_and_in_words(lab, follow, configs):
+    lines = []
+    lab.agents["h1"].stop()
+    try:
+        with follow(told=lines):
+            lab.ns("blue-web").send("eth0", FROM_A_GUEST["a forged source MAC"])
+    finally:
+        lab.start_agent("h1", configs["h1"].path)
+    words = "tenant blue, port blue-web: spoofed: 02:00:00:00:01:03 → 02:73:65:70:61:6c icmp 10.0.0.1 → 10.0.0.2"
+    assert sum(words in line for line in lines) == 1, lines
+    assert lines[-1].endswith(" shown, 0 more dropped and not shown")
+
+
+@pytest.mark.on_nic  # the simulated NIC's kernel is built without types, the stock ones with them
+def test_a_kernel_without_types_is_said_in_one_line(lab, configs):
+    answer = lab.ctl("h1", "drops", "--follow", "--config", str(configs["h1"].path))
+    assert answer.status == 1
+    assert "CONFIG_DEBUG_INFO_BTF" in answer.err and len(answer.err.splitlines()) == 1
