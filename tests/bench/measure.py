@@ -55,7 +55,8 @@ class Samples:
         return statistics.median(sample[key] for sample in self.by_name[name])
 
 
-def interleave(rounds: int, contenders: dict[str, Callable[[], dict[str, Any]]], what: str) -> Samples:
+def interleave(rounds: int, contenders: dict[str, Callable[[], dict[str, Any]]], what: str,
+               tell: Callable[[dict[str, Any]], str] = lambda sample: f"{sample['ms']:.0f} ms") -> Samples:
     """Every contender once per round, beginning with another one each time: what drifts, drifts for all."""
     samples = Samples()
     names = list(contenders)
@@ -66,7 +67,7 @@ def interleave(rounds: int, contenders: dict[str, Callable[[], dict[str, Any]]],
             settle()
             sample = contenders[name]()
             samples.add(name, sample)
-            told.append(f"{name} {sample['ms']:.0f} ms")
+            told.append(f"{name} {tell(sample)}")
         say(f"{what}, round {number + 1} of {rounds}: {', '.join(told)}")
     return samples
 
