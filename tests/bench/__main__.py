@@ -1,6 +1,6 @@
 """The ratios of docs/performance.md: `./dev bench`, inside the bed.
 
-    python3 -m tests.bench [--rounds N] [--only fill,restart,port,explain,loss,memory,nexthop,revocation,first] [--quick]
+    python3 -m tests.bench [--rounds N] [--only fill,restart,port,explain,loss,memory,nexthop,revocation,first,flood] [--quick]
     python3 -m tests.bench --nic [--rounds N] [--quick]
 
 Prints a table and leaves it as $SEPAL_OUT/bench.json, from which tests/bench/record.py writes the document.
@@ -23,7 +23,7 @@ from .world import Shape, World
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description="measures the rows of docs/performance.md")
     parser.add_argument("--rounds", type=int, default=5, help="of every comparison (5)")
-    parser.add_argument("--only", default="fill,restart,port,explain,loss,memory,nexthop,revocation,first", help="rows to measure, comma between")
+    parser.add_argument("--only", default="fill,restart,port,explain,loss,memory,nexthop,revocation,first,flood", help="rows to measure, comma between")
     parser.add_argument("--quick", action="store_true", help="a tenth of the rules: to try the benchmark itself")
     parser.add_argument("--threads", default="1,2", help="numbers of writers (1,2)")
     parser.add_argument("--nic", action="store_true", help="the rows of the simulated NIC, on the kernel it needs (./dev boots it)")
@@ -78,6 +78,9 @@ def measure(name: str, small: World, large: World, options: argparse.Namespace) 
     if name == "first":
         from .row_first import rows_first
         return rows_first(options.rounds, options.quick)
+    if name == "flood":
+        from .row_flood import rows_flood
+        return rows_flood(options.rounds, options.quick)
     if name == "nexthop":
         from .row_nexthop import rows_nexthop
         return rows_nexthop(options.rounds, 100 if options.quick else 1000)
