@@ -25,7 +25,8 @@ fetch_contenders() {
     rm -rf "$work"
     mkdir -p "$work/deb"
     say "fetching Open vSwitch and nft, to compare with"
-    if ! (cd "$work/deb" && apt-get -o APT::Sandbox::User=root -qq download "${contender_packages[@]}" >&2); then
+    # The lists of an older machine name packages that the mirror no longer has.
+    if ! download_contenders "$work/deb" && ! { update_package_lists && download_contenders "$work/deb"; }; then
         say "cannot fetch them: see apt's message above"
         return 1
     fi
@@ -40,3 +41,5 @@ fetch_contenders() {
     fi
     mv "$work" "$dir"
 }
+
+download_contenders() { (cd "$1" && apt-get -o APT::Sandbox::User=root -qq download "${contender_packages[@]}" >&2); }
