@@ -35,11 +35,6 @@ Imagined imagine(const config::Config& config, const std::string& instance) {
   facts.vxlan = device(config.host.vxlan.device);
   facts.uplink_mac = MacAddr{{0x02, 0, 0, 0, 0, 0x01}};
   facts.public_gateway4 = facts.public_gateway6 = MacAddr{{0x02, 0, 0, 0, 0, 0x02}};
-  facts.answer_neighbour.name = "sepal_neigh";
-  facts.choose_slice.name = "sepal_slice";
-  facts.speak_icmp.name = "sepal_icmp";
-  facts.judge_policy.name = "sepal_policy";
-  facts.hear_question.name = "sepal_question";
   for (const config::Tenant& tenant : config.tenants)
     for (const config::Port& port : tenant.ports)
       facts.ports.emplace(tc::PortKey{tenant.name, port.name},

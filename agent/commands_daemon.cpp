@@ -32,7 +32,7 @@ int status_without_daemon(const Command& command) {
   return kExitOk;
 }
 
-// "40 questions, 38 answered; 2 lost while nobody listened"
+// "40 questions, 38 answered; 2 lost: nobody listened, or too many asked at once"
 std::string guests_line(const json& guests) {
   uint64_t asked = 0;
   uint64_t answered = 0;
@@ -42,8 +42,16 @@ std::string guests_line(const json& guests) {
   }
   std::string line = count_text(asked, "question") + ", " + std::to_string(answered) + " answered";
   if (const auto lost = guests.value("lost", uint64_t{0}); lost > 0)
-    line += "; " + std::to_string(lost) + " lost while nobody listened";
+    line += "; " + std::to_string(lost) + " lost: nobody listened, or too many asked at once";
   return guests.value("hears", false) ? line : line + "; nobody listens";
+}
+
+// "3 tenants bounded, none full", "3 tenants bounded; full: blue"
+std::string connections_line(const json& tenants) {
+  std::string full;
+  for (const json& tenant : tenants)
+    if (tenant.value("full", false)) full += (full.empty() ? "" : ", ") + tenant.value("tenant", "");
+  return count_text(tenants.size(), "tenant") + " bounded" + (full.empty() ? ", none full" : "; full: " + full);
 }
 
 void print_status(const Output& out, const json& status) {
@@ -59,6 +67,8 @@ void print_status(const Output& out, const json& status) {
   if (const size_t foreign = report.value("foreign", size_t{0}); foreign > 0)
     rows.push_back({"others", count_text(foreign, "filter") + " (sepalctl show --foreign)"});
   if (status.contains("guests")) rows.push_back({"guests", guests_line(status["guests"])});
+  if (const json bounded = status.value("connections", json::array()); !bounded.empty())
+    rows.push_back({"connections", connections_line(bounded)});
   out.table(rows, 0);
   if (status.contains("error"))
     out.line(out.paint(Paint::red, "last pass failed: " + status["error"].value("message", "")));

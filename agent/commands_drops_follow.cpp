@@ -1,13 +1,17 @@
 // drops --follow: dropped packets as they are dropped, until somebody says stop.
 #include <poll.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <ctime>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
 
 #include "agent/changes.hpp"
 #include "agent/commands.hpp"
@@ -38,33 +42,55 @@ void stop_at_signals() {
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
+// What one look found; each borrows of those before it.
+struct Picture {
+  std::optional<config::Config> config;
+  std::optional<Shown> shown;
+  std::optional<DropTeller> teller;
+};
+
+template <typename Json>
+std::string one_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 // What is known of rules, read again when a packet met one that is not known.
 class Follower {
  public:
   explicit Follower(const Command& command) : command_(command), kernel_(command.kernel) {}
 
+  // One that fails leaves what was known before.
   Result<void> look() {
-    config_ = read_for_names(command_);
-    auto shown = gather_shown(kernel_, config_ ? &*config_ : nullptr, command_.paths);
+    auto picture = std::make_unique<Picture>();
+    picture->config = read_for_names(command_);
+    const config::Config* config = picture->config ? &*picture->config : nullptr;
+    auto shown = gather_shown(kernel_, config, command_.paths);
+    looked_ = std::chrono::steady_clock::now();  // of a failed one, too, or the next packet would ask again
     if (!shown) return Unexpected(shown.error());
-    shown_.emplace(std::move(*shown));
-    teller_.emplace(*shown_, config_ ? &*config_ : nullptr);
-    looked_ = std::chrono::steady_clock::now();
+    picture->shown.emplace(std::move(*shown));
+    picture->teller.emplace(*picture->shown, config);
+    picture_ = std::move(picture);
     return {};
   }
-  [[nodiscard]] const Names& names() const { return shown_->names; }
+  [[nodiscard]] const Names& names() const { return picture_->shown->names; }
+  // The mark that all rules of a tenant bear; nullopt: it has none here.
+  [[nodiscard]] std::optional<Zone> zone_of(Vni vni) const {
+    const auto& zones = picture_->shown->facts.zones;
+    const auto found = zones.find(vni);
+    return found == zones.end() ? std::nullopt : std::optional(found->second);
+  }
   // Only this tenant's: of those that no tenant's rule dropped, none.
   void choose(std::optional<Vni> only) { only_ = only; }
 
   void take(const sepal_drop& drop) {
-    if (!teller_->knows(drop) && std::chrono::steady_clock::now() - looked_ >= kLookAgain) (void)look();
+    if (!picture_->teller->knows(drop) && std::chrono::steady_clock::now() - looked_ >= kLookAgain) (void)look();
     const uint64_t now = clock_ns(CLOCK_MONOTONIC);
     const uint64_t age = now - std::min<uint64_t>(drop.time, now);
-    const ToldDrop told = teller_->tell(drop, clock_ns(CLOCK_REALTIME) - age);
+    const ToldDrop told = picture_->teller->tell(drop, clock_ns(CLOCK_REALTIME) - age);
     if (only_ && told.vni != *only_) return;
     ++shown_packets_;
     if (command_.output.json())
-      std::cout << to_json(told, shown_->names).dump() << std::endl;  // flushed: somebody watches
+      std::cout << one_line(to_json(told, names())) << std::endl;  // flushed: somebody watches
     else
       std::cout << to_line(told) << std::endl;
   }
@@ -73,9 +99,7 @@ class Follower {
  private:
   const Command& command_;
   Kernel kernel_;
-  std::optional<config::Config> config_;
-  std::optional<Shown> shown_;
-  std::optional<DropTeller> teller_;
+  std::unique_ptr<Picture> picture_;
   std::chrono::steady_clock::time_point looked_;
   std::optional<Vni> only_;
   uint64_t shown_packets_ = 0;
@@ -83,7 +107,7 @@ class Follower {
 
 void tell_sum(const Command& command, uint64_t shown, uint64_t not_shown) {
   if (command.output.json())
-    std::cout << nlohmann::json{{"shown", shown}, {"not_shown", not_shown}}.dump() << std::endl;
+    std::cout << one_line(nlohmann::json{{"shown", shown}, {"not_shown", not_shown}}) << std::endl;
   else
     command.output.line(count_text(shown, "packet") + " shown, " + std::to_string(not_shown) +
                         " more dropped and not shown");
@@ -119,6 +143,11 @@ int command_drops_follow(const Command& command) {
   bpf::DropsWanted wanted;
   tc::Cookie cookie;
   cookie.instance = tc::instance_hash(command.paths.instance);
+  // Of a tenant that has no zone here yet, Follower alone chooses, among all that is told.
+  if (const auto zone = only ? follower.zone_of(*only) : std::nullopt) {
+    cookie.zone = *zone;
+    wanted.cookie_bytes = SEPAL_DROP_COOKIE_ZONE;
+  }
   const auto bytes = cookie.bytes();
   std::copy_n(bytes.begin(), wanted.cookie.size(), wanted.cookie.begin());
   wanted.per_second = static_cast<uint32_t>(limit->value_or(kPerSecond));

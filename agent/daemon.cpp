@@ -59,6 +59,7 @@ Daemon::Daemon(Kernel kernel, DaemonSettings settings, Events& events, Notifier&
       nic_(settings_.paths),
       guests_([this](IfIndex device, guest::FrameView frame) { return send_to_guest(device, frame); }),
       flow_log_(kernel, events),
+      connection_limits_(kernel),
       started_(Clock::now()),
       next_look_(started_),
       next_alive_(started_),
@@ -87,10 +88,9 @@ std::optional<int> Daemon::start() {
 
 bool Daemon::read_config() {
   auto read = directory_.read();
-  // Also when it was refused: what was borrowed may stand elsewhere now.
-  if (directory_.config() != nullptr) guests_.serve(config(), reconciler_.ports(), Clock::now());
   faults_.clear();
   if (read) {
+    flow_log_due_ = true;
     vteps_ = remote_vteps(config());
     return true;
   }
@@ -122,6 +122,7 @@ Clock::time_point Daemon::next_deadline() const {
   if (const auto nic = nic_.next()) next = std::min(next, *nic);
   if (const auto guests = guests_.next()) next = std::min(next, *guests);
   if (const auto lost = flow_log_.next()) next = std::min(next, *lost);
+  if (const auto count = connection_limits_.next()) next = std::min(next, *count);
   return next;
 }
 
@@ -137,9 +138,11 @@ void Daemon::act() {
     if (removed_ || events_.stop_asked()) return;
   }
   const auto now = Clock::now();
+  guests_.announce(now);
   guests_.advertise(now);
   const auto retry = next_retry();
   flow_log_.tell_lost(now);
+  if (const auto count = connection_limits_.next(); count && *count <= now) connection_limits_.look(now);
   if (events_.take_reload()) {
     reload();
   } else if (links_due_ && *links_due_ <= now) {
@@ -207,7 +210,8 @@ bool Daemon::pass(Cause cause) {
     return false;
   }
   const bool gateway_unknown = report->gateway_unknown;
-  flow_log_.follow(config(), reconciler_.served(), !report->quiet || cause == Cause::reload);
+  connection_limits_.follow(config(), reconciler_.served(), Clock::now());
+  flow_log_.follow(config(), reconciler_.served(), std::exchange(flow_log_due_, false) || !report->quiet);
   if (last_error_) log::notice("pass-works-again", "the kernel could be read and written again");
   last_error_.reset();
   if (report->quiet) {
@@ -229,16 +233,16 @@ void Daemon::serve_guests() {
   guests_.serve(config(), reconciler_.ports(), Clock::now());
   if (guests_.hears()) return;
   auto questions = kernel_.slow_path.questions();
-  if (!questions) {
-    if (std::exchange(guests_unheard_, questions.error().message()) != questions.error().message())
-      log::error("guests-unheard", guests_unheard_);
-    return;
-  }
+  if (!questions) return guests_.unheard(questions.error().message());
   guests_.hear(std::move(*questions));
-  events_.watch(guests_.descriptor(), [this] { return guests_.answer_some(Clock::now()); }, kGuestsPause);
+  const auto answer_some = [this] { return guests_.answer_some(Clock::now()); };
+  if (events_.watch(guests_.descriptor(), answer_some, kGuestsPause)) return;
+  guests_.hear(nullptr);
+  guests_.unheard("the ring of guests' questions cannot be watched");
 }
 
 Result<void> Daemon::send_to_guest(IfIndex device, guest::FrameView frame) {
+  if (settings_.send) return settings_.send(device, frame);
   if (!frames_) {
     auto opened = FrameSocket::open();
     if (!opened) return Unexpected(opened.error());
@@ -379,6 +383,7 @@ json Daemon::status() const {
            {"summary",
             directory_.config() != nullptr ? status_line(last_, reconciler_.troubles(), config().tenants.size()) : ""},
            {"guests", guests_.to_json()},
+           {"connections", connection_limits_.to_json()},
            {"report", to_json(last_, reconciler_.troubles(), Clock::now())}};
   if (const auto lost = kernel_.slow_path.questions_lost()) out["guests"]["lost"] = *lost;
   if (last_error_) out["error"] = to_json(*last_error_);

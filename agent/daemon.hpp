@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/connection_limits.hpp"
 #include "agent/events.hpp"
 #include "agent/flow_log.hpp"
 #include "agent/frame_socket.hpp"
@@ -24,6 +25,7 @@ struct DaemonSettings {
   std::string config_directory;
   Paths paths;
   std::chrono::milliseconds look_interval{10'000};
+  GuestServices::Send send{};  // how guests are sent frames; empty: by a packet socket, out of their devices
 };
 
 class Daemon {
@@ -75,8 +77,9 @@ class Daemon {
   NicWatch nic_;
   GuestServices guests_;
   std::optional<FrameSocket> frames_;
-  std::string guests_unheard_;  // why, as the log has it
   FlowLog flow_log_;
+  bool flow_log_due_ = false;  // a configuration was read, and no pass has succeeded since
+  ConnectionLimits connection_limits_;
   std::vector<config::Fault> faults_;                // of the last reading; empty: it is what is in force
   PassReport last_;                                  // the last pass that was not quiet
   std::optional<Error> last_error_;                  // of the last pass

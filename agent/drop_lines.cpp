@@ -40,23 +40,32 @@ policy::Flow flow_of(const Packet& packet, bool from_peer) {
   return flow;
 }
 
-// The program of security groups leaves the mark it was called with; rules take it away behind it.
-bool was_judged(const ShownRule& rule, const sepal_drop& drop) {
-  const auto& actions = rule.filter.rule.spec.actions;
-  return (drop.mark & SEPAL_MARK_VNI) != 0 &&
-         std::any_of(actions.begin(), actions.end(), [](const tc::Action& action) { return judges(action.kind); });
+bool has(const std::vector<DropReason>& reasons, DropReason reason) {
+  return std::find(reasons.begin(), reasons.end(), reason) != reasons.end();
 }
 
+// Of a program that is asked before a commit.
+bool is_asked(DropReason reason) { return reason == DropReason::denied || reason == DropReason::too_many_connections; }
+
+// These programs leave the mark they were called with; the rule takes it away behind them.
+bool dropped_when_asked(const ShownRule& rule, const sepal_drop& drop) {
+  const auto& actions = rule.filter.rule.spec.actions;
+  return (drop.mark & SEPAL_MARK_VNI) != 0 && std::any_of(actions.begin(), actions.end(), [](const tc::Action& action) {
+           return is_asked(reason_of(action.kind));
+         });
+}
+
+// More than one where the rule has several actions that may have done it.
 std::vector<DropReason> reasons_of(const ShownRule& rule, const sepal_drop& drop) {
-  if (was_judged(rule, drop)) return {DropReason::denied};
+  // Nothing that such a rule takes goes on, whatever its actions do: one reason, as drops.cpp counts.
+  if (rule.origin && rule.origin->drop != DropReason::none) return {rule.origin->drop};
+  const bool asked = dropped_when_asked(rule, drop);
   std::vector<DropReason> reasons;
-  auto add = [&](DropReason reason) {
-    if (reason != DropReason::none && std::find(reasons.begin(), reasons.end(), reason) == reasons.end())
-      reasons.push_back(reason);
-  };
-  for (const tc::Action& action : rule.filter.rule.spec.actions)
-    if (!judges(action.kind)) add(reason_of(action.kind));
-  if (rule.origin) add(rule.origin->drop);
+  for (const tc::Action& action : rule.filter.rule.spec.actions) {
+    const DropReason reason = reason_of(action.kind);
+    if (reason == DropReason::none || is_asked(reason) != asked) continue;
+    if (!has(reasons, reason)) reasons.push_back(reason);
+  }
   return reasons;
 }
 
@@ -114,7 +123,7 @@ ToldDrop DropTeller::tell(const sepal_drop& drop, uint64_t time) const {
     told.rule = shown_.names.purpose(*rule.origin);
     told.at = shown_.names.place(rule.origin->where);
   }
-  if (was_judged(rule, drop)) name_groups(drop, told);
+  if (has(told.reasons, DropReason::denied)) name_groups(drop, told);
   return told;
 }
 
@@ -123,6 +132,11 @@ void DropTeller::name_groups(const sepal_drop& drop, ToldDrop& told) const {
   const auto policy = policies_.find(Vni(drop.mark & SEPAL_MARK_VNI));
   if (policy == policies_.end() || !told.packet) return;
   const auto verdict = policy->second.judge.judge(flow_of(*told.packet, (drop.mark & SEPAL_MARK_FROM_PEER) != 0));
+  if (verdict.allowed && has(told.reasons, DropReason::too_many_connections)) {
+    told.reasons = {DropReason::too_many_connections};
+    return;
+  }
+  told.reasons = {DropReason::denied};
   if (verdict.allowed) {
     told.rule = "the configuration would allow it now";
     return;
@@ -138,7 +152,7 @@ std::string packet_text(const ToldDrop& drop) {
   if (!drop.packet) return std::to_string(drop.bytes) + " bytes that do not read as a packet";
   const Packet& p = *drop.packet;
   std::string text;
-  const bool spoofed = std::find(drop.reasons.begin(), drop.reasons.end(), DropReason::spoofed) != drop.reasons.end();
+  const bool spoofed = has(drop.reasons, DropReason::spoofed);
   if (spoofed || !p.is_ip()) text += p.src_mac.to_string() + " → " + p.dst_mac.to_string() + " ";
   if (drop.tunnel_vni != 0) text += "vni " + std::to_string(drop.tunnel_vni) + " ";
   for (const tc::model::VlanTag& tag : p.tags) text += "vlan " + std::to_string(tag.id.value()) + " ";

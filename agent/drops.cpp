@@ -19,6 +19,7 @@ tc::DropReason reason_of(const tc::ActionKind& action) {
   const auto* program = std::get_if<tc::Bpf>(&action);
   if (program == nullptr) return tc::DropReason::none;
   if (judges(action)) return tc::DropReason::denied;
+  if (program->name == "sepal_room") return tc::DropReason::too_many_connections;
   return program->name == "sepal_slice" ? tc::DropReason::outside_slice : tc::DropReason::not_answered;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -18,10 +19,13 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <csignal>
+#include <exception>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "agent/control.hpp"
+#include "base/log.hpp"
+#include "base/unique_fd.hpp"
 
 namespace sepal::agent {
 namespace asio = boost::asio;
@@ -33,6 +37,8 @@ constexpr auto kQuietly = asio::as_tuple(asio::use_awaitable);
 // A client that neither asks nor reads is let go, and no more than these wait at a time.
 constexpr std::chrono::seconds kClientPatience{10};
 constexpr size_t kClientsMax = 16;
+// After an event that could not be handled.
+constexpr std::chrono::milliseconds kTroublePause{1000};
 
 // One connection; its phase tells a late timer whether what it timed is still going on.
 struct Client {
@@ -118,14 +124,29 @@ asio::awaitable<void> Events::Inside::answer_client(std::shared_ptr<Client> clie
   co_await asio::async_write(client->socket, asio::buffer(bytes), kQuietly);
 }
 
+// Asio drops what a coroutine throws, and the coroutine with it: whoever waits for events would wait for ever.
 asio::awaitable<void> Events::Inside::watch(std::shared_ptr<asio::posix::stream_descriptor> descriptor,
                                             std::function<bool()> readable, std::chrono::milliseconds pause) {
   asio::steady_timer timer(descriptor->get_executor());
+  bool troubled = false;
   for (;;) {
     auto [error] = co_await descriptor->async_wait(asio::posix::stream_descriptor::wait_read, kQuietly);
-    if (error || !readable()) co_return;
-    if (pause.count() == 0) continue;
-    timer.expires_after(pause);
+    if (error == asio::error::operation_aborted) co_return;
+    std::string trouble;
+    if (error) trouble = "a descriptor cannot be waited for: " + error.message();
+    bool more = true;
+    try {
+      more = readable();
+    } catch (const std::exception& fault) {
+      trouble = std::string("a handler failed: ") + fault.what();
+    }
+    if (!more) co_return;
+    // One that lasts is one line.
+    if (!trouble.empty() && !troubled) log::error("event-failed", trouble);
+    troubled = !trouble.empty();
+    const std::chrono::milliseconds rest = troubled ? std::max(pause, kTroublePause) : pause;
+    if (rest.count() == 0) continue;
+    timer.expires_after(rest);
     co_await timer.async_wait(kQuietly);
   }
 }
@@ -157,11 +178,16 @@ Result<std::unique_ptr<Events>> Events::open(const std::string& socket) {
   return std::unique_ptr<Events>(new Events(std::move(inside)));
 }
 
-void Events::watch(int descriptor, std::function<bool()> readable, std::chrono::milliseconds pause) {
-  const int own = ::dup(descriptor);  // Asio closes what it is given
-  if (own < 0) return;
-  auto stream = std::make_shared<asio::posix::stream_descriptor>(inside_->io, own);
+bool Events::watch(int descriptor, std::function<bool()> readable, std::chrono::milliseconds pause) {
+  UniqueFd own(::dup(descriptor));
+  if (!own.valid()) return false;
+  auto stream = std::make_shared<asio::posix::stream_descriptor>(inside_->io);
+  boost::system::error_code error;
+  stream->assign(own.get(), error);
+  if (error) return false;
+  (void)own.release();  // Asio closes what it is given
   asio::co_spawn(inside_->io, Inside::watch(std::move(stream), std::move(readable), pause), asio::detached);
+  return true;
 }
 
 void Events::wait(std::chrono::steady_clock::time_point deadline) {

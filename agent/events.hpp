@@ -29,8 +29,10 @@ class Events {
   Events& operator=(const Events&) = delete;
 
   // Calls `readable` whenever `descriptor` (borrowed) has something to read, until it returns false; rests for `pause`
-  // after each call.
-  void watch(int descriptor, std::function<bool()> readable,
+  // after each call. One that throws is called again after a second, and a descriptor that turns out not to tell when
+  // it can be read is taken to be readable every second: it must not block. False: this one cannot be watched at all,
+  // and `readable` will not be called.
+  bool watch(int descriptor, std::function<bool()> readable,
              std::chrono::milliseconds pause = std::chrono::milliseconds(0));
 
   // Takes what has happened; waits for the first event until `deadline` at most.

@@ -24,10 +24,7 @@ using Chain = std::pair<IfIndex, uint32_t>;
 // question: few packets meet a rule that runs one.
 class NamedPrograms : public SlowPath {
  public:
-  Result<SlowPathPrograms> programs() override {
-    return SlowPathPrograms{
-        {"sepal_neigh", {}}, {"sepal_slice", {}}, {"sepal_policy", {}}, {"sepal_icmp", {}}, {"sepal_question", {}}};
-  }
+  Result<tc::BpfPrograms> programs() override { return tc::BpfPrograms(); }
   Result<void> pin() override { return not_here(); }
   Result<int> program_fd(const tc::Bpf& /*action*/) override { return not_here(); }
   Result<void> put_entries(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {
@@ -280,11 +277,7 @@ Result<Explanation> explain(Kernel& kernel, const config::Config& config, const 
   if (std::any_of(explanation.ways.begin(), explanation.ways.end(), any_program)) {
     // Now it matters which programs they are. Without eBPF such rules cannot be there, and are told as missing.
     if (auto programs = kernel.slow_path.programs()) {
-      facts.answer_neighbour = programs->answer_neighbour;
-      facts.choose_slice = programs->choose_slice;
-      facts.speak_icmp = programs->speak_icmp;
-      facts.judge_policy = programs->judge_policy;
-      facts.hear_question = programs->hear_question;
+      facts.programs = *programs;
       explanation.rules = std::make_unique<tc::RuleSet>(compile_around(question.device, config, facts));
       if (auto told = tell_ways(kernel, ground, question, *view, explanation); !told) return Unexpected(told.error());
     }

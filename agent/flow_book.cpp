@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "agent/flow_words.hpp"
+#include "config/digest.hpp"
 #include "policy/network.hpp"
 
 namespace sepal::agent {
@@ -83,8 +84,21 @@ std::string_view to_string(__u8 kind) {
   }
 }
 
+// Where rules stand in their files counts here, unlike in config/digest.hpp: records name the places.
+uint64_t digest_with_places(const config::Tenant& tenant) {
+  Digest digest;
+  config::mix(digest, tenant);
+  for (const config::SecurityGroup& group : tenant.security_groups)
+    for (const auto* rules : {&group.egress, &group.ingress})
+      for (const config::GroupRule& rule : *rules) digest.all(rule.where.file, rule.where.line, rule.where.column);
+  return digest.value();
+}
+
 // The side whose rule a reader looks for first: the one that denied, or would; else the one that asked to be logged.
 uint32_t telling(const sepal_event& event) {
+  // Nobody asks the ingress side of what the egress side denied (tell() in bpf/policy.bpf.c); one without groups, which
+  // was asked, allows.
+  if (event.kind == SEPAL_EVENT_DENIED) return event.ingress == SEPAL_RULE_NO_GROUPS ? event.egress : event.ingress;
   const bool wanted_allowed = event.kind == SEPAL_EVENT_ALLOWED;
   for (const uint32_t word : {event.egress, event.ingress}) {
     const bool allows = (word & SEPAL_RULE_ALLOWS) != 0;
@@ -100,21 +114,27 @@ const std::string* FlowBook::Tenant::port(const IpAddr& address) const {
   return found == nullptr ? nullptr : &found->second;
 }
 
-FlowBook::FlowBook(const config::Config& config, const SavedState& served) : files_(config.files) {
+FlowBook::FlowBook(const config::Config& config, const SavedState& served, FlowBook before) : files_(config.files) {
   for (const config::Tenant& tenant : config.tenants) {
     const bool verdicts = any_logs(tenant) || (tenant.flow_log && policy::is_judged(tenant));
     if (!verdicts && !tenant.flow_log) continue;
     wants_verdicts_ = wants_verdicts_ || verdicts;
-    add(tenant);
+    add(tenant, before);
     const auto zone = served.tenants.find(tenant.vni);
     if (tenant.flow_log && zone != served.tenants.end()) by_zone_.emplace(zone->second.zone, tenant.vni);
   }
 }
 
-void FlowBook::add(const config::Tenant& tenant) {
+void FlowBook::add(const config::Tenant& tenant, FlowBook& before) {
+  const uint64_t digest = digest_with_places(tenant);
+  if (auto known = before.tenants_.extract(tenant.vni); !known.empty() && known.mapped().digest == digest) {
+    tenants_.insert(std::move(known));
+    return;
+  }
   Tenant& added = tenants_[tenant.vni];
   added.name = tenant.name;
   added.vni = tenant.vni;
+  added.digest = digest;
   for (const config::Port& port : tenant.ports) {
     for (const IpAddr& address : port.addresses) added.ports.insert(IpPrefix::host(address), port.name);
     for (const IpPrefix& prefix : port.prefixes) added.ports.insert(prefix, port.name);
@@ -157,9 +177,9 @@ std::string FlowBook::line(const sepal_event& event, uint64_t time) const {
 
 std::optional<std::string> FlowBook::line(const ConnectionEvent& event, uint64_t time) const {
   const netlink::Connection& connection = event.connection;
-  const auto owner = by_zone_.find(connection.zone);
-  if (owner == by_zone_.end()) return std::nullopt;
-  const Tenant& tenant = tenants_.at(owner->second);
+  const auto vni = owner(event);
+  if (!vni) return std::nullopt;
+  const Tenant& tenant = tenants_.at(*vni);
   const bool ended = event.kind == ConnectionEvent::Kind::ended;
   Json line = begin_line(time, ended ? "ended" : "new");
   line["tenant"] = tenant.name;
@@ -180,8 +200,15 @@ std::optional<std::string> FlowBook::line(const ConnectionEvent& event, uint64_t
   return finish(line);
 }
 
-std::string lost_line(uint64_t time, uint64_t records, std::string_view where) {
+std::optional<Vni> FlowBook::owner(const ConnectionEvent& event) const {
+  const auto found = by_zone_.find(event.connection.zone);
+  return found == by_zone_.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::string FlowBook::lost_line(uint64_t time, uint64_t records, std::string_view where, Vni of) const {
   Json line = begin_line(time, "lost");
+  if (const auto tenant = tenants_.find(of); tenant != tenants_.end()) line["tenant"] = tenant->second.name;
+  if (of != Vni()) line["vni"] = of.value();
   line["records"] = records;
   line["where"] = where;
   return finish(line);

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/state.hpp"
@@ -19,8 +20,10 @@ namespace sepal::agent {
 class FlowBook {
  public:
   FlowBook() = default;
-  // `served`: in which zone each tenant is.
-  FlowBook(const config::Config& config, const SavedState& served);
+  // `served`: in which zone each tenant is. `before`: the book until now, from which tenants are taken over that mean
+  // what they meant.
+  FlowBook(const config::Config& config, const SavedState& served, FlowBook before);
+  FlowBook(const config::Config& config, const SavedState& served) : FlowBook(config, served, FlowBook()) {}
 
   // Somebody wants to hear of verdicts of security groups; of connections.
   [[nodiscard]] bool wants_verdicts() const { return wants_verdicts_; }
@@ -30,24 +33,27 @@ class FlowBook {
   // VNI. nullopt: of a tenant whose flow log is off.
   [[nodiscard]] std::string line(const sepal_event& event, uint64_t time) const;
   [[nodiscard]] std::optional<std::string> line(const netlink::ConnectionEvent& event, uint64_t time) const;
+  // Whose it is; nullopt as above.
+  [[nodiscard]] std::optional<Vni> owner(const netlink::ConnectionEvent& event) const;
+  // {"time": …, "event": "lost", "records": 12, "where": "ring"}, with the tenant they are of, unless that is 0: they
+  // may be anybody's.
+  [[nodiscard]] std::string lost_line(uint64_t time, uint64_t records, std::string_view where, Vni of) const;
 
  private:
   struct Tenant {
     std::string name;
     Vni vni;
+    uint64_t digest = 0;  // of its configuration, places in files included
     config::PrefixMap<std::string> ports;
     policy::TenantPolicy policy;  // without its tables
     [[nodiscard]] const std::string* port(const IpAddr& address) const;
   };
-  void add(const config::Tenant& tenant);
+  void add(const config::Tenant& tenant, FlowBook& before);
 
   std::map<Vni, Tenant> tenants_;  // that want something written
   std::map<Zone, Vni> by_zone_;    // of those whose flow log is on
   std::vector<std::string> files_;
   bool wants_verdicts_ = false;
 };
-
-// {"time": …, "event": "lost", "records": 12, "where": "ring"}
-std::string lost_line(uint64_t time, uint64_t records, std::string_view where);
 
 }  // namespace sepal::agent

@@ -5,7 +5,9 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "agent/events.hpp"
 #include "agent/flow_book.hpp"
@@ -21,7 +23,8 @@ class FlowLog {
   // Borrows both for its life. Subscribes to nothing before somebody's flow log is on.
   FlowLog(Kernel kernel, Events& events) : kernel_(kernel), events_(events) {}
 
-  // After a pass: writes what `config` asks for from now on. `changed`: something may be other than at the last call.
+  // After a pass: writes what `config` asks for from now on. `changed`: something may be other than at the last call;
+  // then what could not be heard of is tried again, too.
   void follow(const config::Config& config, const SavedState& served, bool changed);
   // The file was renamed; the next lines go to a new one of its name.
   void reopen() { sink_.reopen(); }
@@ -31,24 +34,29 @@ class FlowLog {
   void tell_lost(Clock::time_point now);
 
  private:
+  void read_all();
   void open_ring();
   void open_connections();
+  // One turn each. False: there is nothing to read from any more.
   bool read_ring();
   bool read_connections();
-  void lose(std::string_view where, uint64_t records);
+  bool has_share(Vni vni, Clock::time_point now);
+  void lose(std::string_view where, uint64_t records, Vni of = Vni());
 
   Kernel kernel_;
   Events& events_;
   FlowBook book_;
   FlowSink sink_;
-  bool fresh_ = true;
   std::optional<bpf::Ring> ring_;
   uint64_t ring_lost_ = 0;  // as the kernel counts
+  unsigned rings_ = 0;      // opened so far: tells the watch of an earlier one that it is over
+  bool ring_complained_ = false;
   std::optional<netlink::ConnectionMonitor> connections_;
+  unsigned monitors_ = 0;   // the same for these
   bool listening_ = false;  // to connections
-  bool complained_ = false;
-  std::map<std::string, uint64_t, std::less<>> lost_;  // not told yet, by where
-  uint64_t lost_in_words_ = 0;                         // not named in our own log yet
+  bool connections_complained_ = false;
+  std::map<std::pair<std::string, Vni>, uint64_t> lost_;  // not told yet, by where and whose (0: anybody's)
+  uint64_t lost_in_words_ = 0;                            // not named in our own log yet
   Clock::time_point told_{};
   Clock::time_point told_in_words_{};
 };

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -42,13 +43,25 @@ void FlowSink::add(const std::string& line) {
   ++waiting_;
 }
 
+void FlowSink::begin_second(Clock::time_point now) {
+  if (now - second_ < std::chrono::seconds(1)) return;
+  second_ = now;
+  in_second_ = 0;
+  shares_.clear();
+}
+
+bool FlowSink::take_share(Vni vni, Clock::time_point now) {
+  begin_second(now);
+  unsigned& taken = shares_[vni];
+  if (taken >= lines_per_second() / 2) return false;
+  ++taken;
+  return true;
+}
+
 bool FlowSink::flush(Clock::time_point now) {
   if (waiting_ == 0) return true;
-  if (now - second_ >= std::chrono::seconds(1)) {
-    second_ = now;
-    in_second_ = 0;
-  }
-  const unsigned most = file_.empty() ? kJournalLinesPerSecond : kFileLinesPerSecond;
+  begin_second(now);
+  const unsigned most = lines_per_second();
   const unsigned room = most - std::min(in_second_, most);
   while (waiting_ > room) {  // the last come are the first lost
     lines_.pop_back();
@@ -71,21 +84,25 @@ bool FlowSink::write_journal() {
   bool any = false;
   for (size_t at = 0; at < lines_.size();) {
     const size_t end = lines_.find('\n', at);
-    if (has_room(STDERR_FILENO)) {
-      log::info("flow", std::string_view(lines_).substr(at, end - at));
+    if (has_room(STDERR_FILENO) && log::record("flow", std::string_view(lines_).substr(at, end - at)))
       any = true;
-    } else {
+    else
       ++lost_;
-    }
     at = end + 1;
   }
   return any;
 }
 
-// O_NONBLOCK: a pipe without a reader must not hold the agent.
+// O_NONBLOCK: a pipe without a reader must not hold the agent. The mode of a file that was there is its owner's matter;
+// of a new one the umask of a service (0077) would take the group's right to read.
 bool FlowSink::open_file() {
   if (fd_.valid()) return true;
-  fd_ = UniqueFd(::open(file_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, kMode));
+  constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  fd_ = UniqueFd(::open(file_.c_str(), kFlags | O_EXCL, kMode));
+  if (fd_.valid())
+    (void)::fchmod(fd_.get(), kMode);
+  else if (errno == EEXIST)
+    fd_ = UniqueFd(::open(file_.c_str(), kFlags, kMode));
   return fd_.valid();
 }
 

@@ -4,8 +4,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
 
+#include "base/net_types.hpp"
 #include "base/unique_fd.hpp"
 
 namespace sepal::agent {
@@ -17,11 +19,18 @@ class FlowSink {
   static constexpr unsigned kJournalLinesPerSecond = 300;
   static constexpr unsigned kFileLinesPerSecond = 20'000;
 
-  // Empty: the journal. Opens the file when the first lines are written.
+  // Empty: the journal. Opens the file when the first lines are written; one that it makes is its owner's to write and
+  // its group's to read, whatever the umask.
   void set_file(const std::string& file);
   // Whoever rotates the file renames it, and then asks for this.
-  void reopen() { fd_ = {}; }
+  void reopen() {
+    fd_ = {};
+    torn_ = false;
+  }
 
+  // Takes the place of one line of this tenant. False: it has had its share of this second, which is half of what is
+  // written in one, so that what one tenant's guests cause leaves room for the others' lines.
+  [[nodiscard]] bool take_share(Vni vni, Clock::time_point now = Clock::now());
   // Adds one line to what flush() writes.
   void add(const std::string& line);
   // Writes in one go. False: nothing of it could be written, and its lines are lost.
@@ -33,6 +42,10 @@ class FlowSink {
   bool write_file();
   bool write_journal();
   bool open_file();
+  void begin_second(Clock::time_point now);
+  [[nodiscard]] unsigned lines_per_second() const {
+    return file_.empty() ? kJournalLinesPerSecond : kFileLinesPerSecond;
+  }
 
   std::string file_;
   UniqueFd fd_;
@@ -43,6 +56,7 @@ class FlowSink {
   bool failing_ = false;  // said so already
   Clock::time_point second_{};
   unsigned in_second_ = 0;
+  std::map<Vni, unsigned> shares_;  // taken in this second
 };
 
 }  // namespace sepal::agent

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace sepal::agent {
@@ -14,6 +15,11 @@ Result<FrameSocket> FrameSocket::open() {
   // Protocol 0: bound to no packets, so that none is ever queued here.
   UniqueFd fd(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return fail_errno(errno, "open a packet socket (needs CAP_NET_RAW)");
+  // Past the device's queue: what it does not take now is dropped. Frames in a queue count against the socket's buffer,
+  // which all guests share: one that takes nothing would fill it, and then nobody is sent anything.
+  const int on = 1;
+  if (::setsockopt(fd.get(), SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on) != 0)
+    return fail_errno(errno, "send past the queues of devices (PACKET_QDISC_BYPASS)");
   return FrameSocket(std::move(fd));
 }
 

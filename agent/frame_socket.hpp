@@ -1,4 +1,4 @@
-// Sends whole Ethernet frames out of devices, past all filters; receives nothing. packet(7).
+// Sends whole Ethernet frames out of devices, past all filters and queues; receives nothing. packet(7).
 #pragma once
 
 #include <span>

@@ -2,10 +2,14 @@
 #include "agent/guest_services.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
 
 #include "agent/guest_of.hpp"
 #include "base/log.hpp"
+#include "guest/announcement.hpp"
 #include "guest/answer.hpp"
 #include "guest/router.hpp"
 
@@ -17,19 +21,33 @@ using std::chrono::seconds;
 // Some milliseconds of work. With the pause between turns: a few thousand answers per second, and most of a CPU for
 // everything else.
 constexpr size_t kQuestionsPerTurn = 64;
-constexpr size_t kAdvertisementsPerTurn = 64;
-// A fraction of the lifetime that router advertisements tell (half an hour): several may be lost.
+constexpr size_t kAdvertisementsPerTurn = 64;  // and as many withdrawals
+constexpr size_t kAnnouncementsPerTurn = 64;   // and what remains of the last guest's
+// A small fraction of the lifetime that router advertisements tell (18 hours): for guests that began to listen late.
 constexpr seconds kAdvertisementPeriod{200};
-// Guests decide how much there is to log.
+// Nobody acknowledges an announcement, so it is made more than once.
+constexpr unsigned kAnnouncements = 2;
+constexpr seconds kAnnouncementPause{1};
+// Guests decide how much there is to log, and one that has much to say must not hide the others.
 constexpr seconds kLinesPeriod{10};
 constexpr unsigned kLinesPerPeriod = 20;
+constexpr unsigned kLinesPerPort = 5;
 constexpr size_t kKindsMax = 64;
 
-std::string kind_of(const std::string& what) { return what.substr(0, what.find_first_of(" :")); }
-
-std::string port_text(const config::Tenant& tenant, const config::Port& port) {
-  return "tenant " + tenant.name + ", port " + port.name + ": ";
+// What it was in the words of guest/: "DHCPDISCOVER", "DHCPv6 solicit", "router solicitation", "malformed".
+std::string kind_of(std::string_view what) {
+  size_t end = what.find_first_of(" :");
+  const std::string_view first = what.substr(0, end);
+  if (first == "not") return "other";
+  if ((first == "DHCPv6" || first == "router") && end != std::string_view::npos && what[end] == ' ') {
+    const size_t second_end = what.find_first_of(" :,", end + 1);
+    const std::string_view second = what.substr(end + 1, second_end - end - 1);
+    if (second != "from" && second != "of" && second != "to") end = second_end;
+  }
+  return std::string(what.substr(0, end));
 }
+
+std::string port_text(const tc::PortKey& port) { return "tenant " + port.tenant + ", port " + port.port + ": "; }
 
 }  // namespace
 
@@ -41,68 +59,129 @@ void GuestServices::serve(const config::Config& config, const std::map<tc::PortK
       const auto device = ports.find({tenant.name, port.name});
       if (device == ports.end()) continue;
       const auto before = served_.find(device->second);
-      served[device->second] = {&tenant, &port, before == served_.end() ? now : before->second.advertised_next};
+      served[device->second] = served_now(before == served_.end() ? nullptr : &before->second, device->first,
+                                          guest_of(config.host, tenant, port), now);
     }
   }
-  config_ = &config;
   served_ = std::move(served);
+}
+
+// `before`: who was served on the device until now; null: nobody.
+GuestServices::Served GuestServices::served_now(const Served* before, const tc::PortKey& port, guest::Guest told,
+                                                Clock::time_point now) {
+  const bool same = before != nullptr && before->port == port;
+  if (same && *before->told == told) return *before;
+  Served served{port, std::make_shared<const guest::Guest>(std::move(told)), nullptr, now, kAnnouncements, now};
+  if (before != nullptr) served.advertised = before->advertised;
+  if (same && guest::router_advertisement(*before->told) == guest::router_advertisement(*served.told))
+    served.advertised_next = before->advertised_next;
+  if (same && guest::gateway_announcements(*before->told) == guest::gateway_announcements(*served.told)) {
+    served.announcements = before->announcements;
+    served.announced_next = before->announced_next;
+  }
+  return served;
+}
+
+void GuestServices::unheard(const std::string& why) {
+  if (std::exchange(unheard_, why) != why) log::error("guests-unheard", why);
 }
 
 bool GuestServices::answer_some(Clock::time_point now) {
   if (!questions_) return false;
+  // Called by libbpf, which is C and which no exception may pass: what answering throws ends in take(), and when there
+  // is not even memory to say so, here.
   const auto read = questions_->read(
-      [this, now](IfIndex device, std::span<const uint8_t> frame) { answer(device, frame, now); }, kQuestionsPerTurn);
-  if (read) return true;
-  log::error("guests-unheard", read.error().message());
-  return false;
+      [this, now](IfIndex device, std::span<const uint8_t> frame) noexcept { take(device, frame, now); },
+      kQuestionsPerTurn);
+  if (!read) {
+    unheard(read.error().message());
+    questions_.reset();
+    return false;
+  }
+  unheard_.clear();
+  return true;
 }
 
-void GuestServices::answer(IfIndex device, guest::FrameView frame, Clock::time_point now) {
+void GuestServices::take(IfIndex device, guest::FrameView frame, Clock::time_point now) {
   const auto found = served_.find(device);
   if (found == served_.end()) {
     ++strangers_;
     return;
   }
-  const Served& served = found->second;
-  const guest::Answer answer = guest::answer(frame, guest_of(config_->host, *served.tenant, *served.port));
-  std::string kind = kind_of(answer.what);
+  std::string what;
+  bool answered = false;
+  try {
+    answered = answer(device, *found->second.told, frame, what);
+  } catch (const std::exception& fault) {
+    what = std::string("fault: ") + fault.what();
+  }
+  std::string kind = kind_of(what);
   if (!counts_.contains(kind) && counts_.size() >= kKindsMax) kind = "other";
   Count& count = counts_[kind];
   ++count.asked;
-  const bool answered = answer.frame && send(device, *answer.frame);
   if (answered) ++count.answered;
-  log_line(now, answered, port_text(*served.tenant, *served.port) + answer.what);
+  log_line(now, device, answered, port_text(found->second.port) + what);
 }
 
-bool GuestServices::send(IfIndex device, const guest::Frame& frame) {
-  const auto sent = send_(device, frame);
-  if (sent) return true;
+// Whether it was answered; in `what`, what was asked and said.
+bool GuestServices::answer(IfIndex device, const guest::Guest& told, guest::FrameView frame, std::string& what) {
+  guest::Answer answer = guest::answer(frame, told);
+  what = std::move(answer.what);
+  if (!answer.frame) return false;
+  const auto sent = send(device, *answer.frame);
+  if (!sent) what += ", not sent: " + sent.error().message();
+  return sent.has_value();
+}
+
+Result<void> GuestServices::send(IfIndex device, const guest::Frame& frame) {
+  auto sent = send_(device, frame);
+  if (sent) return sent;
   ++unsent_;
   log::debug("guest-unsent", sent.error().message());
-  return false;
+  return sent;
 }
 
-void GuestServices::log_line(Clock::time_point now, bool answered, const std::string& text) {
+void GuestServices::log_line(Clock::time_point now, IfIndex device, bool answered, const std::string& text) {
   if (now - lines_since_ >= kLinesPeriod) {
     if (lines_left_out_ > 0)
       log::info("guest-asked", "and " + std::to_string(lines_left_out_) + " more questions of guests");
     lines_since_ = now;
     lines_ = lines_left_out_ = 0;
+    lines_of_.clear();
   }
-  if (++lines_ > kLinesPerPeriod) {
+  if (++lines_of_[device] > kLinesPerPort || lines_ == kLinesPerPeriod) {
     ++lines_left_out_;
-  } else if (answered) {
-    log::info("guest-answered", text);
-  } else {
-    log::notice("guest-unanswered", text);
+    return;
   }
+  ++lines_;
+  if (answered)
+    log::info("guest-answered", text);
+  else
+    log::notice("guest-unanswered", text);
 }
 
 std::optional<GuestServices::Clock::time_point> GuestServices::next() const {
   std::optional<Clock::time_point> next;
-  for (const auto& [device, served] : served_)
-    if (!next || served.advertised_next < *next) next = served.advertised_next;
+  for (const auto& [device, served] : served_) {
+    const auto due =
+        served.announcements > 0 ? std::min(served.announced_next, served.advertised_next) : served.advertised_next;
+    if (!next || due < *next) next = due;
+  }
   return next;
+}
+
+void GuestServices::announce(Clock::time_point now) {
+  size_t made = 0;
+  for (auto& [device, served] : served_) {
+    if (served.announcements == 0 || served.announced_next > now) continue;
+    if (made >= kAnnouncementsPerTurn) return;
+    --served.announcements;
+    served.announced_next = now + kAnnouncementPause;
+    for (const guest::Frame& frame : guest::gateway_announcements(*served.told)) {
+      ++made;
+      if (send(device, frame)) ++announced_;
+    }
+  }
 }
 
 void GuestServices::advertise(Clock::time_point now) {
@@ -111,8 +190,15 @@ void GuestServices::advertise(Clock::time_point now) {
     if (served.advertised_next > now) continue;
     if (left-- == 0) return;
     served.advertised_next = now + kAdvertisementPeriod;
-    const auto frame = guest::router_advertisement(guest_of(config_->host, *served.tenant, *served.port));
-    if (frame && send(device, *frame)) ++advertised_;
+    if (served.advertised && served.advertised != served.told) {
+      const auto withdrawal = guest::router_withdrawal(*served.advertised, *served.told);
+      if (withdrawal && !send(device, *withdrawal)) continue;  // else it would never be said
+      served.advertised.reset();
+    }
+    const auto frame = guest::router_advertisement(*served.told);
+    if (!frame || !send(device, *frame)) continue;
+    ++advertised_;
+    served.advertised = served.told;
   }
 }
 
@@ -120,7 +206,8 @@ nlohmann::json GuestServices::to_json() const {
   nlohmann::json kinds = nlohmann::json::object();
   for (const auto& [kind, count] : counts_) kinds[kind] = {{"asked", count.asked}, {"answered", count.answered}};
   return {{"ports", served_.size()}, {"questions", kinds},        {"from_no_port", strangers_},
-          {"unsent", unsent_},       {"advertised", advertised_}, {"hears", hears()}};
+          {"unsent", unsent_},       {"advertised", advertised_}, {"announced", announced_},
+          {"hears", hears()}};
 }
 
 }  // namespace sepal::agent

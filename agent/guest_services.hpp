@@ -1,6 +1,6 @@
 // The services on guests' links: takes the questions that the slow path copied, answers each from the configuration,
-// and sends the answer out of the port it came from. Advertises routers unasked, too. Holds nothing that a restart
-// could lose: what guests are told is what the configuration says.
+// and sends the answer out of the port it came from. Says unasked where gateways are and what routers advertise, too.
+// Holds nothing whose loss a guest would notice: what guests are told is what the configuration says.
 #pragma once
 
 #include <chrono>
@@ -24,49 +24,62 @@ class GuestServices {
   using Send = std::function<Result<void>(IfIndex device, guest::FrameView frame)>;
   explicit GuestServices(Send send) : send_(std::move(send)) {}
 
-  // What holds from now on; `config` is borrowed until the next call. Ports that are new here are advertised to at
-  // once.
+  // What holds from now on. Ports that are new here, and those whose guests would hear something else than before, are
+  // due to be told at once. A device that is another port's now is new, but what the port before was advertised is
+  // withdrawn on it.
   void serve(const config::Config& config, const std::map<tc::PortKey, IfIndex>& ports, Clock::time_point now);
 
-  // Where questions come from.
+  // Where questions come from; null: nowhere any more.
   void hear(std::unique_ptr<Questions> questions) { questions_ = std::move(questions); }
   [[nodiscard]] bool hears() const { return questions_ != nullptr; }
   [[nodiscard]] int descriptor() const { return questions_->descriptor(); }
+  // Says in the log why nobody is heard: once, and again after questions were read or for another reason.
+  void unheard(const std::string& why);
   // Answers some of what was asked, never more than a turn's worth: whoever asks most must not have the agent to
-  // himself. False: there will be no more.
+  // himself. False: the questions could not be read, and are let go of; the caller gives new ones to hear().
   bool answer_some(Clock::time_point now);
 
-  // When the next unasked advertisement is due.
+  // When the next is due that nobody asks for: one of the two below.
   [[nodiscard]] std::optional<Clock::time_point> next() const;
+  // Where gateways are, twice in a second to guests that may not know. At most a turn's worth, and so is the other.
+  void announce(Clock::time_point now);
+  // What the router is and tells; and, when that changes, what of it ended.
   void advertise(Clock::time_point now);
 
   [[nodiscard]] nlohmann::json to_json() const;
 
  private:
   struct Served {
-    const config::Tenant* tenant = nullptr;
-    const config::Port* port = nullptr;
+    tc::PortKey port;
+    std::shared_ptr<const guest::Guest> told;        // what its guest is told
+    std::shared_ptr<const guest::Guest> advertised;  // the same as of the last router advertisement; null: none
     Clock::time_point advertised_next;
+    unsigned announcements = 0;  // that are still to be made
+    Clock::time_point announced_next;
   };
   struct Count {
     uint64_t asked = 0;
     uint64_t answered = 0;
   };
 
-  void answer(IfIndex device, guest::FrameView frame, Clock::time_point now);
-  bool send(IfIndex device, const guest::Frame& frame);
-  void log_line(Clock::time_point now, bool answered, const std::string& text);
+  static Served served_now(const Served* before, const tc::PortKey& port, guest::Guest told, Clock::time_point now);
+  void take(IfIndex device, guest::FrameView frame, Clock::time_point now);
+  bool answer(IfIndex device, const guest::Guest& told, guest::FrameView frame, std::string& what);
+  Result<void> send(IfIndex device, const guest::Frame& frame);
+  void log_line(Clock::time_point now, IfIndex device, bool answered, const std::string& text);
 
   Send send_;
   std::unique_ptr<Questions> questions_;
-  const config::Config* config_ = nullptr;
+  std::string unheard_;  // why, as the log has it; empty: somebody is heard
   std::map<IfIndex, Served> served_;
-  std::map<std::string, Count> counts_;  // by the first word of what it was
+  std::map<std::string, Count> counts_;  // by what it was, in a word or two
   uint64_t strangers_ = 0;               // from devices that are no port's
   uint64_t unsent_ = 0;
   uint64_t advertised_ = 0;
+  uint64_t announced_ = 0;
   Clock::time_point lines_since_;
   unsigned lines_ = 0;
+  std::map<IfIndex, unsigned> lines_of_;  // by device, those left out as well
   unsigned lines_left_out_ = 0;
 };
 

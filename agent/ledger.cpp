@@ -19,12 +19,11 @@ uint64_t common_digest(const config::Config& config) {
 // In all but ports and zones.
 bool same_for_everybody(const tc::Facts& a, const tc::Facts& b) {
   auto common = [](const tc::Facts& facts) {
-    const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, ways, zones, answer_neighbour,
-                 choose_slice, judge_policy, speak_icmp, hear_question, demoted, instance] = facts;
+    const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, ways, zones, programs, demoted,
+                 instance] = facts;
     (void)ports;
     (void)zones;
-    return std::tie(uplink, vxlan, uplink_mac, gateway4, gateway6, host_vlans, ways, answer_neighbour, choose_slice,
-                    judge_policy, speak_icmp, hear_question, demoted, instance);
+    return std::tie(uplink, vxlan, uplink_mac, gateway4, gateway6, host_vlans, ways, programs, demoted, instance);
   };
   return common(a) == common(b);
 }

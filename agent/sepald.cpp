@@ -70,13 +70,13 @@ int serve(DaemonSettings settings) {
   if (!events) return fatal(events.error(), kExitError);
   OpenKernel kernel(settings.paths.instance);
   Daemon daemon(kernel.borrow(), settings, **events, notifier);
-  (*events)->watch(monitor->fd(), [&monitor, &daemon] {
+  const bool hears_links = (*events)->watch(monitor->fd(), [&monitor, &daemon] {
     auto changes = monitor->drain();
     if (!changes || !changes->empty()) daemon.links_changed();
     return changes.has_value();
   });
   daemon.set_device_events([&monitor] { return monitor->take(); });
-  (*events)->watch(
+  const bool hears_routes = (*events)->watch(
       routes->fd(),
       [&routes, &daemon] {
         const auto changes = routes->drain();
@@ -84,6 +84,8 @@ int serve(DaemonSettings settings) {
         return changes.has_value();
       },
       kRoutesPause);
+  if (!hears_links || !hears_routes)
+    return fatal({Errc::internal, 0, "wait for changes of devices and routes", {}}, kExitError);
   const int code = daemon.run();
   events->reset();
   lock->remove_file();

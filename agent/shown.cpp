@@ -44,6 +44,15 @@ bool judges(const tc::ActionKind& kind) {
   return program != nullptr && program->name == "sepal_policy";
 }
 
+tc::ActionStats ShownRule::taken() const {
+  const auto& stats = filter.state.stats;
+  if (stats.empty()) return {};
+  // The actions: the size, a mark, the program, which lets go on what may be fragmented, and then what it took.
+  constexpr size_t kBehindProgram = 3;
+  if (!tc::is_size_check(filter.rule.spec)) return stats.front();
+  return stats.size() > kBehindProgram ? stats[kBehindProgram] : tc::ActionStats{};
+}
+
 uint64_t ShownRule::dropped_by(size_t action) const {
   const auto& stats = filter.state.stats;
   const auto& actions = filter.rule.spec.actions;

@@ -22,11 +22,10 @@ struct ShownRule {
   std::optional<tc::Origin> origin;  // when the configuration would make this very rule
   bool changed = false;              // the configuration would have another rule in this place
   Placed placed;
-  [[nodiscard]] uint64_t packets() const { return filter.state.stats.empty() ? 0 : filter.state.stats.front().packets; }
-  [[nodiscard]] uint64_t bytes() const { return filter.state.stats.empty() ? 0 : filter.state.stats.front().bytes; }
-  [[nodiscard]] uint64_t hw_packets() const {
-    return filter.state.stats.empty() ? 0 : filter.state.stats.front().hw_packets;
-  }
+  // What it took, as its first action saw it; of a rule that looks at sizes, what was too big.
+  [[nodiscard]] uint64_t packets() const { return taken().packets; }
+  [[nodiscard]] uint64_t bytes() const { return taken().bytes; }
+  [[nodiscard]] uint64_t hw_packets() const { return taken().hw_packets; }
   // What one action dropped, the verdict's apart. The kernel counts a drop of an action that runs a program only when
   // the program itself says so: where the rule's own verdict is to drop what the program leaves alone, it is what the
   // next action never saw.
@@ -36,6 +35,9 @@ struct ShownRule {
   [[nodiscard]] uint64_t dropped_by_action() const;
   // Connections that security groups denied: what the action of their program dropped.
   [[nodiscard]] uint64_t denied() const;
+
+ private:
+  [[nodiscard]] tc::ActionStats taken() const;
 };
 
 // Whether it is the program of security groups.

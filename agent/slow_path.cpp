@@ -8,6 +8,7 @@
 #include "bpf/loader.hpp"
 #include "bpf/policies.hpp"
 #include "bpf/questions.hpp"
+#include "bpf/rooms.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -58,28 +59,29 @@ class LoadedSlowPath : public SlowPath {
  public:
   explicit LoadedSlowPath(std::string instance) : place_{std::move(instance)} {}
 
-  Result<SlowPathPrograms> programs() override {
+  Result<tc::BpfPrograms> programs() override {
     if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
-    return SlowPathPrograms{{loaded_->neighbour().name, loaded_->neighbour().tag},
-                            {loaded_->slice().name, loaded_->slice().tag},
-                            {policies_->program().name, policies_->program().tag},
-                            {loaded_->icmp().name, loaded_->icmp().tag},
-                            {questions_->program().name, questions_->program().tag}};
+    return tc::BpfPrograms{
+        {loaded_->neighbour().name, loaded_->neighbour().tag},   {loaded_->slice().name, loaded_->slice().tag},
+        {policies_->program().name, policies_->program().tag},   {loaded_->icmp().name, loaded_->icmp().tag},
+        {questions_->program().name, questions_->program().tag}, {rooms_->program().name, rooms_->program().tag}};
   }
 
   Result<void> pin() override {
     if (auto loaded = load(); !loaded) return loaded;
     if (auto pinned = policies_->pin(); !pinned) return pinned;
     if (auto pinned = questions_->pin(); !pinned) return pinned;
+    if (auto pinned = rooms_->pin(); !pinned) return pinned;
     std::vector<std::string> others = policies_->names();
     for (std::string& name : questions_->names()) others.push_back(std::move(name));
+    for (std::string& name : rooms_->names()) others.push_back(std::move(name));
     return loaded_->pin(others);
   }
 
   Result<int> program_fd(const tc::Bpf& action) override {
     if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
-    for (const bpf::Program* program :
-         {&loaded_->neighbour(), &loaded_->slice(), &loaded_->icmp(), &policies_->program(), &questions_->program()})
+    for (const bpf::Program* program : {&loaded_->neighbour(), &loaded_->slice(), &loaded_->icmp(),
+                                        &policies_->program(), &questions_->program(), &rooms_->program()})
       if (program->name == action.name && program->tag == action.tag) return program->fd.get();
     return fail(Errc::internal, "no eBPF program " + action.name + " of this tag is loaded");
   }
@@ -191,7 +193,27 @@ class LoadedSlowPath : public SlowPath {
     return policies_->events_lost();
   }
 
+  Result<std::map<Vni, uint64_t>> begun(const std::set<Vni>& bounded) override {
+    if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
+    if (auto kept = rooms_->keep_only(bounded); !kept) return Unexpected(kept.error());
+    std::map<Vni, uint64_t> counts;
+    for (const Vni vni : bounded) {
+      auto begun = rooms_->begun(vni);
+      if (!begun) return Unexpected(begun.error());
+      counts.emplace(vni, *begun);
+    }
+    return counts;
+  }
+
+  Result<void> bound(Vni vni, uint64_t begun_max, std::chrono::steady_clock::time_point until) override {
+    if (auto loaded = load(); !loaded) return loaded;
+    // The kernel's clock of the same name.
+    const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(until.time_since_epoch());
+    return rooms_->give(vni, {begun_max, static_cast<uint64_t>(ns.count())});
+  }
+
   Result<bool> unpin() override {
+    rooms_.reset();
     questions_.reset();
     loaded_.reset();
     policies_.reset();
@@ -213,6 +235,9 @@ class LoadedSlowPath : public SlowPath {
     if (!policies) return Unexpected(while_doing(policies.error(), "eBPF program of security groups"));
     auto questions = bpf::Questions::load(place_);
     if (!questions) return Unexpected(while_doing(questions.error(), "eBPF program of guests' questions"));
+    auto rooms = bpf::Rooms::load(place_);
+    if (!rooms) return Unexpected(while_doing(rooms.error(), "eBPF program that bounds connections"));
+    rooms_.emplace(std::move(*rooms));
     questions_.emplace(std::move(*questions));
     loaded_.emplace(std::move(*loaded));
     policies_.emplace(std::move(*policies));
@@ -223,6 +248,7 @@ class LoadedSlowPath : public SlowPath {
   std::optional<bpf::SlowPath> loaded_;
   std::optional<bpf::Policies> policies_;    // there when loaded_ is
   std::optional<bpf::Questions> questions_;  // the same
+  std::optional<bpf::Rooms> rooms_;          // the same
 };
 
 }  // namespace

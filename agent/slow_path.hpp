@@ -2,7 +2,9 @@
 // must stand before rules that lead to them. A seam, so that tests run without eBPF; the real one is over bpf/loader.
 #pragma once
 
+#include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -16,14 +18,6 @@
 #include "tc/pipeline/pipeline.hpp"
 
 namespace sepal::agent {
-
-struct SlowPathPrograms {
-  tc::BpfProgram answer_neighbour;
-  tc::BpfProgram choose_slice;
-  tc::BpfProgram judge_policy;
-  tc::BpfProgram speak_icmp;
-  tc::BpfProgram hear_question;
-};
 
 // What guests asked and a program copied, in order; one reader.
 class Questions {
@@ -45,7 +39,7 @@ class SlowPath {
  public:
   virtual ~SlowPath() = default;
   // The programs as they are (or would be) in the kernel. Loads what is needed to know, pins nothing.
-  virtual Result<SlowPathPrograms> programs() = 0;
+  virtual Result<tc::BpfPrograms> programs() = 0;
   // Makes programs and maps stay when this process ends; adopts what an earlier run pinned.
   virtual Result<void> pin() = 0;
   // A descriptor for a rule that names this program. Borrowed: valid as long as this object.
@@ -80,6 +74,15 @@ class SlowPath {
   // Borrowed: valid as long as this object.
   virtual Result<int> events() { return fail(Errc::unsupported, "no ring of events"); }
   virtual Result<uint64_t> events_lost() { return uint64_t{0}; }
+  // How many connections each of these tenants has begun, ever, as rules that ask count it; other tenants are bounded
+  // no longer.
+  virtual Result<std::map<Vni, uint64_t>> begun(const std::set<Vni>& /*bounded*/) {
+    return fail(Errc::unsupported, "no bound of connections");
+  }
+  // Lets a tenant begin until it has begun so many, ever; after `until` any number.
+  virtual Result<void> bound(Vni /*vni*/, uint64_t /*begun_max*/, std::chrono::steady_clock::time_point /*until*/) {
+    return fail(Errc::unsupported, "no bound of connections");
+  }
   // Unpins everything of this instance; true when something was there.
   virtual Result<bool> unpin() = 0;
 };

@@ -23,6 +23,7 @@ std::string verdict_in_words(const tc::Verdict& verdict) {
     case tc::Control::reclassify: return "reclassify";
     case tc::Control::stolen: return "stolen";
     case tc::Control::redirect: return "redirect";
+    case tc::Control::next_rule: return "go on to the next rule";
     case tc::Control::other: return "other";
   }
   return "other";
@@ -80,7 +81,8 @@ struct InWords {
   }
   std::string operator()(const tc::Police& a) const {
     if (a.rate_packets_per_second != 0) return "police " + std::to_string(a.rate_packets_per_second) + " packets/s";
-    return "police " + std::to_string(a.rate_bytes_per_second) + " bytes/s";
+    if (a.rate_bytes_per_second != 0) return "police " + std::to_string(a.rate_bytes_per_second) + " bytes/s";
+    return "of more than " + std::to_string(a.mtu) + " bytes";
   }
   std::string operator()(const tc::SkbeditMark& a) const { return "mark " + hex(a.mark); }
   std::string operator()(const tc::Bpf& a) const { return "eBPF " + a.name; }

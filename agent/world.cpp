@@ -57,11 +57,7 @@ class Look {
     if (auto done = find_gateways(); !done) return done;
     if (auto done = find_tunnels(); !done) return done;
     if (auto programs = kernel_.slow_path.programs()) {
-      world_.facts.answer_neighbour = programs->answer_neighbour;
-      world_.facts.choose_slice = programs->choose_slice;
-      world_.facts.speak_icmp = programs->speak_icmp;
-      world_.facts.judge_policy = programs->judge_policy;
-      world_.facts.hear_question = programs->hear_question;
+      world_.facts.programs = *programs;
     } else {
       // The rules that need them will be refused, all others not.
       world_.has_slow_path = false;

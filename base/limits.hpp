@@ -49,6 +49,7 @@ inline constexpr size_t kAddressesToldMax = 16;      // to one association; the 
 inline constexpr size_t kAddressesTakenBackMax = 8;  // in one answer
 inline constexpr size_t kServersToldMax = 8;         // of a kind
 inline constexpr size_t kSubnetsAdvertisedMax = 16;
+inline constexpr size_t kGatewaysAnnouncedMax = 64;  // to one guest at a time; a frame each
 
 // The NIC (mlx5 restores conntrack zones from 8 bits).
 inline constexpr uint16_t kOffloadZoneMax = 254;

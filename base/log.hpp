@@ -13,6 +13,9 @@ enum class Level : int { error = 3, warning = 4, notice = 5, info = 6, debug = 7
 void set_level(Level level);
 // `id` is a stable word such as "rule-refused"; `text` must be one line (line breaks are replaced by spaces).
 void write(Level level, std::string_view id, std::string_view text);
+// A line that somebody asked for by another switch than the level: written whatever that is, as info. False: stderr did
+// not take it, or not all of it.
+[[nodiscard]] bool record(std::string_view id, std::string_view text);
 
 inline void error(std::string_view id, std::string_view text) { write(Level::error, id, text); }
 inline void warning(std::string_view id, std::string_view text) { write(Level::warning, id, text); }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0 OR Apache-2.0)
 // Tells of packets that our filters drop, while somebody looks.
-// Hook: the return of tcf_action_exec(), through which every filter's actions run: final drops, policers, act_ct and the
-// programs of act_bpf alike. Loaded by `sepalctl drops --follow` alone and gone with it: nobody else pays. Maps:
+// Hook: the return of tcf_action_exec(), through which every filter's actions run: final drops, policers, act_ct and
+// the programs of act_bpf alike. Loaded by `sepalctl drops --follow` alone and gone with it: nobody else pays. Maps:
 // sepal_drops, the ring that is told into. Changes nothing. What hardware drops never comes here.
 #include "bpf/drop_watch.h"
 
+#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <stdbool.h>
-
-#include <bpf/bpf_helpers.h>
 /* After bpf_helpers.h, which it stands on. */
 #include <bpf/bpf_core_read.h>
 
@@ -74,9 +73,10 @@ struct tc_action___before_6_3 {
   struct tc_cookie* act_cookie;
 } KERNEL;
 
-/* Of whom to tell, and how many in a second. Set before loading. */
+/* Of whom to tell, and how many in a second. Set before loading. Who is not wanted takes no turn from who is. */
 const volatile __u32 sepal_netns = 0;
-const volatile __u8 sepal_cookie[6] = {}; /* what the cookies of our filters begin with */
+const volatile __u8 sepal_cookie[SEPAL_DROP_COOKIE_ZONE] = {}; /* what the cookies of these filters begin with */
+const volatile __u32 sepal_cookie_bytes = 0;                   /* so many of it count */
 const volatile __u32 sepal_per_second = 0;
 
 __u64 sepal_second = 0;
@@ -95,7 +95,7 @@ static __always_inline struct tc_action* action_at(struct tc_action** actions, i
   return action;
 }
 
-static __always_inline bool is_ours(struct tc_action* last) {
+static __always_inline bool is_wanted(struct tc_action* last) {
   struct tc_action___before_6_3* old = (void*)last;
   struct tc_cookie* cookie;
   __u8 begin[sizeof(sepal_cookie)];
@@ -108,7 +108,7 @@ static __always_inline bool is_ours(struct tc_action* last) {
   if (!cookie || BPF_CORE_READ(cookie, len) < sizeof(begin)) return false;
   if (bpf_probe_read_kernel(begin, sizeof(begin), BPF_CORE_READ(cookie, data))) return false;
   for (i = 0; i < sizeof(begin); ++i)
-    if (begin[i] != sepal_cookie[i]) return false;
+    if (i < sepal_cookie_bytes && begin[i] != sepal_cookie[i]) return false;
   return true;
 }
 
@@ -156,8 +156,8 @@ static __always_inline void capture(struct sk_buff* skb, struct sepal_drop* drop
   drop->captured = size;
 }
 
-/* int tcf_action_exec(struct sk_buff *skb, struct tc_action **actions, int nr_actions, struct tcf_result *res), and what
- * it returned. */
+/* int tcf_action_exec(struct sk_buff *skb, struct tc_action **actions, int nr_actions, struct tcf_result *res), and
+ * what it returned. */
 SEC("fexit/tcf_action_exec")
 int sepal_watch(void* arguments) {
   struct tc_action** actions;
@@ -180,7 +180,7 @@ int sepal_watch(void* arguments) {
   if (count <= 0) return 0;
   dev = BPF_CORE_READ(skb, dev);
   if (BPF_CORE_READ(dev, nd_net.net, ns.inum) != sepal_netns) return 0;
-  if (!is_ours(action_at(actions, count - 1))) return 0;
+  if (!is_wanted(action_at(actions, count - 1))) return 0;
   now = bpf_ktime_get_ns();
   if (!has_turn(now)) return 0;
   drop = bpf_ringbuf_reserve(&sepal_drops, sizeof(*drop), 0);

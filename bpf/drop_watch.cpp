@@ -44,6 +44,7 @@ Result<DropWatch> DropWatch::open(const DropsWanted& wanted) {
   if (object == nullptr) return fail_errno(errno, "read the built-in eBPF object", words.text());
   object->rodata->sepal_netns = static_cast<uint32_t>(netns.st_ino);
   std::copy(wanted.cookie.begin(), wanted.cookie.end(), object->rodata->sepal_cookie);
+  object->rodata->sepal_cookie_bytes = wanted.cookie_bytes;
   object->rodata->sepal_per_second = wanted.per_second;
   if (const int failed = ::drop_watch_bpf__load(object.get()); failed != 0)
     return refused(-failed, "load the eBPF program that watches drops", words.text());

@@ -8,6 +8,10 @@
 #define SEPAL_DROP_ACTIONS_MAX 8
 #define SEPAL_DROP_BYTES_MAX 128
 
+/* What filters are chosen by: the beginning of their cookie, as tc/rule/cookie.cpp lays it out. */
+#define SEPAL_DROP_COOKIE_INSTANCE 6 /* bytes: all of an instance of sepal */
+#define SEPAL_DROP_COOKIE_ZONE 8     /* with the zone behind it: those of one tenant */
+
 struct sepal_drop {
   __u64 time;   /* CLOCK_MONOTONIC, nanoseconds */
   __u32 device; /* ifindex */

@@ -15,8 +15,9 @@ struct drop_watch_bpf;
 namespace sepal::bpf {
 
 struct DropsWanted {
-  std::array<uint8_t, 6> cookie{};  // what the cookies of the filters begin with
-  uint32_t per_second = 100;        // told; more are counted only
+  std::array<uint8_t, SEPAL_DROP_COOKIE_ZONE> cookie{};  // what the cookies of the filters begin with:
+  uint32_t cookie_bytes = SEPAL_DROP_COOKIE_INSTANCE;    // so many bytes of it
+  uint32_t per_second = 100;                             // told; more are counted only
 };
 
 class DropWatch {
@@ -27,7 +28,7 @@ class DropWatch {
   [[nodiscard]] int descriptor() const { return ring_->descriptor(); }
   // As Ring::read, of struct sepal_drop.
   Result<size_t> read(const Ring::Sink& sink, size_t records_max) { return ring_->read(sink, records_max); }
-  // Dropped beside those that read() tells of.
+  // Dropped by these filters beside those that read() tells of.
   [[nodiscard]] uint64_t not_told() const;
 
  private:

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: (GPL-2.0 OR Apache-2.0)
 // Says in ICMP what a router says: it answers echo requests to the gateway, and tells a sender whose packet ends here
-// because of its TTL (RFC 792, RFC 4443; what is never complained about: RFC 1122 section 3.2.2).
-// Hook: act_bpf in skip_hw flower filters: of group 6 for echo requests, whose destination the rule has matched, and of
-// group 5 for expired TTLs, for which the action before it sets skb->mark to SEPAL_ICMP_EXPIRED. Maps: none.
+// because of its TTL, or because it is too big (RFC 792, RFC 1191, RFC 4443; what is never complained about: RFC 1122
+// section 3.2.2).
+// Hook: act_bpf in skip_hw flower filters: of group 6 for echo requests, whose destination the rule has matched; of
+// group 5 for expired TTLs and of group 0 for packets that are too big, for which the action before it sets skb->mark
+// to SEPAL_ICMP_EXPIRED, or to SEPAL_ICMP_TOO_BIG with the MTU. Maps: none.
 // Verdicts: TC_ACT_PIPE = the packet is now what is to be said, and the next action, a redirect to the device it came
 // from, sends it; what came out of a tunnel has got the tunnel key that leads back. TC_ACT_UNSPEC = nothing is said,
-// untouched, the rule's own verdict decides; TC_ACT_SHOT = half rewritten when memory ran out.
+// untouched but for the mark, which is cleared, the rule's own verdict decides; TC_ACT_SHOT = half rewritten when
+// memory ran out.
 #include "bpf/frames.bpf.h"
 
 #define ICMP_ECHO_REPLY 0
 #define ICMP_UNREACHABLE 3
+#define ICMP_FRAGMENTATION_NEEDED 4 /* the code */
 #define ICMP_QUENCH 4
 #define ICMP_REDIRECT 5
 #define ICMP_ECHO 8
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_PARAMETER_PROBLEM 12
+#define ICMP6_TOO_BIG 2
 #define ICMP6_TIME_EXCEEDED 3
 #define ICMP6_INFORMATIONAL 128 /* and up; below are errors */
 #define ICMP6_ECHO 128
@@ -22,7 +27,8 @@
 #define ICMP6_REDIRECT 137
 
 #define IP_FRAGMENT_MASK 0x3fff /* more fragments, and the offset */
-#define CLASS_CONTROL 0xc0      /* precedence of internetwork control: RFC 1812 section 4.3.2.5 */
+#define IP_DONT_FRAGMENT 0x4000
+#define CLASS_CONTROL 0xc0 /* precedence of internetwork control: RFC 1812 section 4.3.2.5 */
 #define TTL_FRESH 64
 
 /* Bytes of the packet that are quoted: whoever sent it finds addresses and ports there, behind options, too. A multiple
@@ -107,7 +113,8 @@ static __always_inline bool is_one_host(const __u8* address) {
   return address[0] != 0 && address[0] != 127 && address[0] < 224;
 }
 
-static __always_inline int tell_ipv4(struct __sk_buff* skb) {
+/* `mtu`: what the packet is too big for; 0: its TTL has expired. */
+static __always_inline int tell_ipv4(struct __sk_buff* skb, __u32 mtu) {
   struct error4 error = {};
   __u32 header;
   struct ip4 ip;
@@ -123,6 +130,7 @@ static __always_inline int tell_ipv4(struct __sk_buff* skb) {
   if (ip.version_length >> 4 != 4 || header < sizeof(ip) || ip.fragment & bpf_htons(IP_OFFSET_MASK) ||
       !is_one_host(ip.source) || !is_one_host(ip.destination))
     return TC_ACT_UNSPEC;
+  if (mtu && !(ip.fragment & bpf_htons(IP_DONT_FRAGMENT))) return TC_ACT_UNSPEC;
   if (ip.protocol == IP_PROTOCOL_ICMP) {
     if (bpf_skb_load_bytes(skb, sizeof(error.eth) + header, &type, sizeof(type))) return TC_ACT_UNSPEC;
     if (type == ICMP_UNREACHABLE || type == ICMP_QUENCH || type == ICMP_REDIRECT || type == ICMP_TIME_EXCEEDED ||
@@ -142,7 +150,9 @@ static __always_inline int tell_ipv4(struct __sk_buff* skb) {
   sum = fold(sum_of(&error.ip, sizeof(error.ip), 0));
   if (sum < 0) return TC_ACT_UNSPEC;
   error.ip.checksum = ~(__u16)sum;
-  error.icmp.type = ICMP_TIME_EXCEEDED;
+  error.icmp.type = mtu ? ICMP_UNREACHABLE : ICMP_TIME_EXCEEDED;
+  error.icmp.code = mtu ? ICMP_FRAGMENTATION_NEEDED : 0;
+  error.icmp.rest = bpf_htonl(mtu);
   sum = fold(sum_of(&error.icmp, sizeof(error.icmp) + QUOTE_BYTES_MAX, 0));
   if (sum < 0) return TC_ACT_UNSPEC;
   error.icmp.checksum = ~(__u16)sum;
@@ -150,7 +160,7 @@ static __always_inline int tell_ipv4(struct __sk_buff* skb) {
   return back == TC_ACT_PIPE ? lead_back(skb) : back;
 }
 
-static __always_inline int tell_ipv6(struct __sk_buff* skb) {
+static __always_inline int tell_ipv6(struct __sk_buff* skb, __u32 mtu) {
   struct error6 error = {};
   struct ip6 ip;
   __be32 rest[2];
@@ -180,7 +190,8 @@ static __always_inline int tell_ipv6(struct __sk_buff* skb) {
   error.ip.source.words[0] = bpf_htonl(0xfe800000);
   error.ip.source.words[3] = bpf_htonl(1);
   error.ip.destination = ip.source;
-  error.icmp.type = ICMP6_TIME_EXCEEDED;
+  error.icmp.type = mtu ? ICMP6_TOO_BIG : ICMP6_TIME_EXCEEDED;
+  error.icmp.rest = bpf_htonl(mtu);
   rest[0] = bpf_htonl((__u32)(sizeof(error.icmp) + quote));
   rest[1] = bpf_htonl(IP_PROTOCOL_ICMP6);
   sum = sum_of(&error.ip.source, 2 * sizeof(struct ip6_address), 0);
@@ -257,12 +268,15 @@ static __always_inline int echo_ipv6(struct __sk_buff* skb) {
 }
 
 static __always_inline int say(struct __sk_buff* skb) {
-  bool expired = skb->mark == SEPAL_ICMP_EXPIRED;
+  __u32 why = skb->mark & (SEPAL_ICMP_EXPIRED | SEPAL_ICMP_TOO_BIG);
+  __u32 mtu = why & SEPAL_ICMP_TOO_BIG ? skb->mark & SEPAL_ICMP_MTU : 0;
   struct eth eth;
 
-  if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth))) return TC_ACT_UNSPEC;
-  if (eth.type == bpf_htons(ETHERTYPE_IPV4)) return expired ? tell_ipv4(skb) : echo_ipv4(skb);
-  if (eth.type == bpf_htons(ETHERTYPE_IPV6)) return expired ? tell_ipv6(skb) : echo_ipv6(skb);
+  skb->mark = 0; /* for whoever goes on to the next rule */
+  /* A tagged frame is no guest's packet; the rules behind say so. */
+  if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) || (mtu && skb->vlan_present)) return TC_ACT_UNSPEC;
+  if (eth.type == bpf_htons(ETHERTYPE_IPV4)) return why ? tell_ipv4(skb, mtu) : echo_ipv4(skb);
+  if (eth.type == bpf_htons(ETHERTYPE_IPV6)) return why ? tell_ipv6(skb, mtu) : echo_ipv6(skb);
   return TC_ACT_UNSPEC;
 }
 

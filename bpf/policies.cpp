@@ -13,6 +13,8 @@
 #include <cerrno>
 #include <set>
 
+#include "bpf/map_keys.hpp"
+
 namespace sepal::bpf {
 namespace {
 
@@ -47,19 +49,6 @@ Result<void> fill(int fd, const std::vector<Entry>& entries) {
       return fail_errno(errno, "fill an eBPF map of a policy");
   }
   return {};
-}
-
-template <typename Key>
-Result<std::vector<Key>> keys_of(int fd) {
-  std::vector<Key> keys;
-  Key next{};
-  const Key* before = nullptr;
-  while (::bpf_map_get_next_key(fd, before, &next) == 0) {
-    keys.push_back(next);
-    before = &keys.back();
-  }
-  if (errno != ENOENT) return fail_errno(errno, "list an eBPF map");
-  return keys;
 }
 
 }  // namespace

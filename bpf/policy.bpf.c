@@ -91,17 +91,34 @@ static __always_inline const struct sepal_choice_value* sepal_look_up_choice(con
 
 #include "bpf/policy.h"
 
+/* What is judged and told of a packet. */
+struct sepal_case {
+  struct sepal_flow flow;
+  __u8 source_port[2]; /* of TCP and UDP, else 0 */
+  __u16 from_peer;
+  __u32 vni;
+  __u32 device;
+  struct sepal_verdict verdict;
+};
+
 /* `offset`: of the transport header. ICMP means something in its own family only. */
-static __always_inline bool read_detail(struct __sk_buff* skb, __u32 offset, struct sepal_flow* flow, __u32* transport) {
-  *transport = offset;
-  if (flow->protocol == IP_PROTOCOL_TCP || flow->protocol == IP_PROTOCOL_UDP)
-    return !bpf_skb_load_bytes(skb, offset + 2, flow->detail, 2);
+static __always_inline bool read_detail(struct __sk_buff* skb, __u32 offset, struct sepal_case* it) {
+  struct sepal_flow* flow = &it->flow;
+  __u8 ports[4];
+
+  if (flow->protocol == IP_PROTOCOL_TCP || flow->protocol == IP_PROTOCOL_UDP) {
+    if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports))) return false;
+    __builtin_memcpy(it->source_port, ports, 2);
+    __builtin_memcpy(flow->detail, ports + 2, 2);
+    return true;
+  }
   if (flow->protocol == (flow->is_ipv6 ? IP_PROTOCOL_ICMP6 : IP_PROTOCOL_ICMP))
     return !bpf_skb_load_bytes(skb, offset, flow->detail, 2);
   return true;
 }
 
-static __always_inline bool read_ipv4(struct __sk_buff* skb, struct sepal_flow* flow, __u32* transport) {
+static __always_inline bool read_ipv4(struct __sk_buff* skb, struct sepal_case* it) {
+  struct sepal_flow* flow = &it->flow;
   __u32 bytes;
   struct ip4 ip;
 
@@ -112,10 +129,11 @@ static __always_inline bool read_ipv4(struct __sk_buff* skb, struct sepal_flow* 
   __builtin_memcpy(flow->source, ip.source, 4);
   __builtin_memcpy(flow->destination, ip.destination, 4);
   flow->protocol = ip.protocol;
-  return read_detail(skb, sizeof(struct eth) + bytes, flow, transport);
+  return read_detail(skb, sizeof(struct eth) + bytes, it);
 }
 
-static __always_inline bool read_ipv6(struct __sk_buff* skb, struct sepal_flow* flow, __u32* transport) {
+static __always_inline bool read_ipv6(struct __sk_buff* skb, struct sepal_case* it) {
+  struct sepal_flow* flow = &it->flow;
   __u32 offset = sizeof(struct eth) + sizeof(struct ip6);
   struct ip6 ip;
   __u8 next[4];
@@ -130,7 +148,7 @@ static __always_inline bool read_ipv6(struct __sk_buff* skb, struct sepal_flow* 
   for (i = 0; i < IP6_EXTENSIONS_MAX; ++i) {
     if (flow->protocol != IP6_HOP_BY_HOP && flow->protocol != IP6_ROUTING && flow->protocol != IP6_FRAGMENT &&
         flow->protocol != IP6_AUTHENTICATION && flow->protocol != IP6_DESTINATION)
-      return read_detail(skb, offset, flow, transport);
+      return read_detail(skb, offset, it);
     if (bpf_skb_load_bytes(skb, offset, next, sizeof(next))) return false;
     if (flow->protocol == IP6_FRAGMENT) {
       if (next[2] || next[3] & 0xf8) return false; /* not a first fragment */
@@ -167,10 +185,8 @@ static __always_inline void count(__u32 vni, const struct sepal_side* side) {
     ++counter->denied;
 }
 
-/* Called for what a rule logs only. */
-static __always_inline void tell(struct __sk_buff* skb, __u8 kind, const struct sepal_flow* flow, __u32 transport,
-                                 const struct sepal_verdict* verdict) {
-  bool let_out = verdict->sides[SEPAL_EGRESS].enforced_rule & SEPAL_RULE_ALLOWS;
+static __always_inline void tell(const struct sepal_case* it, __u8 kind) {
+  bool let_out = it->verdict.sides[SEPAL_EGRESS].enforced_rule & SEPAL_RULE_ALLOWS;
   struct sepal_event* event = bpf_ringbuf_reserve(&sepal_events, sizeof(*event), 0);
   __u32 only = 0;
   __u64* lost;
@@ -181,35 +197,44 @@ static __always_inline void tell(struct __sk_buff* skb, __u8 kind, const struct 
     return;
   }
   event->time = bpf_ktime_get_ns();
-  event->vni = skb->mark & SEPAL_MARK_VNI;
-  event->device = skb->ifindex;
-  event->egress = sepal_telling_rule(&verdict->sides[SEPAL_EGRESS]);
-  event->ingress = let_out ? sepal_telling_rule(&verdict->sides[SEPAL_INGRESS]) : SEPAL_RULE_NO_GROUPS;
-  __builtin_memcpy(event->source, flow->source, 16);
-  __builtin_memcpy(event->destination, flow->destination, 16);
-  event->is_ipv6 = flow->is_ipv6;
-  event->protocol = flow->protocol;
+  event->vni = it->vni;
+  event->device = it->device;
+  event->egress = sepal_telling_rule(&it->verdict.sides[SEPAL_EGRESS]);
+  event->ingress = let_out ? sepal_telling_rule(&it->verdict.sides[SEPAL_INGRESS]) : SEPAL_RULE_NO_GROUPS;
+  __builtin_memcpy(event->source, it->flow.source, 16);
+  __builtin_memcpy(event->destination, it->flow.destination, 16);
+  event->is_ipv6 = it->flow.is_ipv6;
+  event->protocol = it->flow.protocol;
   event->kind = kind;
-  event->from_peer = skb->mark & SEPAL_MARK_FROM_PEER ? 1 : 0;
-  event->source_port[0] = event->source_port[1] = 0;
-  if (flow->protocol == IP_PROTOCOL_TCP || flow->protocol == IP_PROTOCOL_UDP)
-    bpf_skb_load_bytes(skb, transport, event->source_port, 2);
-  event->detail[0] = flow->detail[0];
-  event->detail[1] = flow->detail[1];
+  event->from_peer = it->from_peer;
+  __builtin_memcpy(event->source_port, it->source_port, 2);
+  __builtin_memcpy(event->detail, it->flow.detail, 2);
   bpf_ringbuf_submit(event, 0);
+}
+
+/* Counts the verdict and tells whoever wants to hear of it. A global function: the verifier looks at it once, and not
+ * again for each of the many ways that lead to a verdict. */
+__attribute__((noinline)) int sepal_account(const struct sepal_case* it) {
+  __u8 event;
+
+  if (!it) return 0;
+  count(it->vni, &it->verdict.sides[SEPAL_EGRESS]);
+  /* Who is not let out has not knocked at the other door. */
+  if (it->verdict.sides[SEPAL_EGRESS].enforced_rule & SEPAL_RULE_ALLOWS)
+    count(it->vni, &it->verdict.sides[SEPAL_INGRESS]);
+  event = sepal_event_of(&it->verdict);
+  if (event) tell(it, event);
+  return 0;
 }
 
 static __always_inline int decide(struct __sk_buff* skb) {
   __u32 vni = skb->mark & SEPAL_MARK_VNI;
   const struct sepal_space* current = bpf_map_lookup_elem(&sepal_spaces, &vni);
   struct sepal_policy_tables tables;
-  struct sepal_verdict verdict;
-  struct sepal_flow flow = {};
+  struct sepal_case it = {};
   struct sepal_space space;
   struct eth eth;
   bool readable = false;
-  __u32 transport = 0;
-  __u8 event;
 
   if (!current) return TC_ACT_SHOT;
   space = *current; /* once: both maps below are of this policy, whatever comes meanwhile */
@@ -220,18 +245,17 @@ static __always_inline int decide(struct __sk_buff* skb) {
 
   if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth))) return TC_ACT_SHOT;
   if (eth.type == bpf_htons(ETHERTYPE_IPV4))
-    readable = read_ipv4(skb, &flow, &transport);
+    readable = read_ipv4(skb, &it);
   else if (eth.type == bpf_htons(ETHERTYPE_IPV6))
-    readable = read_ipv6(skb, &flow, &transport);
+    readable = read_ipv6(skb, &it);
   if (!readable) return TC_ACT_SHOT;
 
-  verdict = sepal_judge(&tables, &flow, skb->mark & SEPAL_MARK_FROM_PEER);
-  count(vni, &verdict.sides[SEPAL_EGRESS]);
-  /* Who is not let out has not knocked at the other door. */
-  if (verdict.sides[SEPAL_EGRESS].enforced_rule & SEPAL_RULE_ALLOWS) count(vni, &verdict.sides[SEPAL_INGRESS]);
-  event = sepal_event_of(&verdict);
-  if (event) tell(skb, event, &flow, transport, &verdict);
-  return verdict.allowed ? TC_ACT_PIPE : TC_ACT_SHOT;
+  it.vni = vni;
+  it.device = skb->ifindex;
+  it.from_peer = skb->mark & SEPAL_MARK_FROM_PEER ? 1 : 0;
+  it.verdict = sepal_judge(&tables, &it.flow, it.from_peer);
+  sepal_account(&it);
+  return it.verdict.allowed ? TC_ACT_PIPE : TC_ACT_SHOT;
 }
 
 SEC("action")

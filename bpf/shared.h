@@ -60,8 +60,10 @@ struct sepal_slice_value {
   __u32 slice; /* goes into skb->hash, never 0 */
 };
 
-/* skb->mark for program sepal_icmp, set and cleared by the actions around it; 0: an echo request. */
-#define SEPAL_ICMP_EXPIRED 1
+/* skb->mark for program sepal_icmp, set by the action before it; 0: an echo request. Beside TOO_BIG stands the MTU. */
+#define SEPAL_ICMP_EXPIRED 0x10000U
+#define SEPAL_ICMP_TOO_BIG 0x20000U
+#define SEPAL_ICMP_MTU 0xffffU
 
 /* Who speaks to guests where no configured gateway is meant. */
 #define SEPAL_GATEWAY_IPV4 {169, 254, 1, 1} /* and fe80::1 */
@@ -87,5 +89,12 @@ struct sepal_heard {
   __u64 ignored;    /* no question */
 };
 SEPAL_STATIC_ASSERT(sizeof(struct sepal_heard) == 32, "layout shared with the kernel");
+
+/* Map sepal_rooms (hash by VNI): what a tenant may begin, as the agent says after it has counted its connections. */
+struct sepal_room {
+  __u64 begun_max; /* one more may begin while it has begun less, ever (map sepal_begun) */
+  __u64 until;     /* CLOCK_MONOTONIC, ns: later there is no bound, for nobody counts */
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_room) == 16, "layout shared with the kernel");
 
 #endif

@@ -24,8 +24,8 @@ void mix(Digest& digest, const Public& value) {
 }
 
 void mix(Digest& digest, const HostLimits& value) {
-  const auto& [arp_nd_per_second, dhcp_per_second, new_connections_per_second, hardware_rules] = value;
-  digest.all(arp_nd_per_second, dhcp_per_second, new_connections_per_second, hardware_rules);
+  const auto& [arp_nd_per_second, dhcp_per_second, new_connections_per_second, hardware_rules, connections] = value;
+  digest.all(arp_nd_per_second, dhcp_per_second, new_connections_per_second, hardware_rules, connections);
 }
 
 void mix(Digest& digest, const PortLimits& value) {
@@ -107,10 +107,10 @@ void mix(Digest& digest, const SecurityGroup& value) {
 }
 
 void mix(Digest& digest, const Tenant& value) {
-  const auto& [name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, port_limits, peers, security_groups,
-               guests, flow_log, where] = value;
-  digest.all(name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, port_limits, peers, security_groups,
-             guests, flow_log, where);
+  const auto& [name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, connections, port_limits, peers,
+               security_groups, guests, flow_log, where] = value;
+  digest.all(name, vni, mtu, subnets, ports, vlans, routes, nat, hardware_rules, connections, port_limits, peers,
+             security_groups, guests, flow_log, where);
 }
 
 }  // namespace sepal::config

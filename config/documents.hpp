@@ -21,6 +21,7 @@ struct TenantReading {
 TenantReading read_tenant(NodeRef node, Faults& faults);
 // What maps `limits` of the host, a tenant and a port have in common.
 std::optional<uint32_t> read_hardware_rules(const Fields& fields);
+std::optional<uint32_t> read_connections(const Fields& fields);
 PortLimits read_port_limits(const Fields& fields);
 // `guests` of the host, a tenant or a port (guests.cpp).
 GuestSettings read_guests(NodeRef node, Faults& faults);

@@ -1,6 +1,7 @@
 // guests: → GuestSettings, of whoever has such a map; and what of host, tenant and port holds for a port.
 #include "config/guests.hpp"
 
+#include "base/limits.hpp"
 #include "config/documents.hpp"
 
 namespace sepal::config {
@@ -75,6 +76,12 @@ PortServices port_services(const Host& host, const Tenant& tenant, const Port& p
   services.lease_seconds = first_of(own.lease_seconds, wider.lease_seconds, widest.lease_seconds, uint32_t{86400});
   services.boot = first_of(own.boot, wider.boot, widest.boot, {});
   return services;
+}
+
+uint16_t guest_mtu(const Host& host, const Tenant& tenant) {
+  if (tenant.mtu) return *tenant.mtu;
+  const unsigned overhead = host.underlay.address.is_v4() ? limits::kVxlanOverheadIpv4 : limits::kVxlanOverheadIpv6;
+  return static_cast<uint16_t>(host.underlay.mtu - overhead);
 }
 
 }  // namespace sepal::config

@@ -48,5 +48,7 @@ struct PortServices {
   bool operator==(const PortServices&) const = default;
 };
 PortServices port_services(const Host& host, const Tenant& tenant, const Port& port);
+// The IP MTU of a tenant's network, in bytes: the tenant's own, or what the tunnel leaves of the underlay's.
+uint16_t guest_mtu(const Host& host, const Tenant& tenant);
 
 }  // namespace sepal::config

@@ -126,6 +126,7 @@ HostLimits read_limits(NodeRef node, Faults& faults) {
   host_limits.dhcp_per_second = of_ports.dhcp_per_second.value_or(host_limits.dhcp_per_second);
   host_limits.new_connections_per_second = of_ports.new_connections_per_second;
   host_limits.hardware_rules = read_hardware_rules(fields);
+  host_limits.connections = read_connections(fields);
   return host_limits;
 }
 

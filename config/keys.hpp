@@ -29,8 +29,7 @@ inline constexpr std::array kUnderlay = {Key{"device"}, Key{"address"}, Key{"vla
 inline constexpr std::array kVxlan = {Key{"device"}, Key{"port"}};
 inline constexpr std::array kPublic = {Key{"vlan"}, Key{"gateway"}, Key{"gateway_mac"}, Key{"answer_arp"}};
 inline constexpr std::array kLimits = {Key{"arp_nd_per_second"}, Key{"dhcp_per_second"},
-                                       Key{"new_connections_per_second"}, Key{"hardware_rules"},
-                                       Key{"connections", "enforce it"}};
+                                       Key{"new_connections_per_second"}, Key{"hardware_rules"}, Key{"connections"}};
 inline constexpr std::array kGuests = {Key{"dhcp"},   Key{"router_advertisements"}, Key{"dns"}, Key{"ntp"},
                                        Key{"domain"}, Key{"lease_seconds"},         Key{"boot"}};
 inline constexpr std::array kBoot = {Key{"server"}, Key{"file"}, Key{"ipxe"}, Key{"url"}};

@@ -67,6 +67,7 @@ struct HostLimits {
   std::optional<uint32_t> new_connections_per_second;  // none: any number
   // Rules a tenant may claim when the NIC's tables are full; none: whoever is busier has them.
   std::optional<uint32_t> hardware_rules;
+  std::optional<uint32_t> connections;  // that a tenant may have at once on this hypervisor; none: any number
   bool operator==(const HostLimits&) const = default;
 };
 
@@ -162,6 +163,7 @@ struct Tenant {
   std::vector<Route> routes;
   std::vector<Nat> nat;
   std::optional<uint32_t> hardware_rules;  // limits.hardware_rules; none: the host's
+  std::optional<uint32_t> connections;     // limits.connections; none: the host's
   PortLimits port_limits;                  // limits, the rest: of each of its ports
   std::vector<std::string> peers;  // names of tenants this one exchanges routes with; holds only when both say so
   std::vector<SecurityGroup> security_groups;  // sorted by name

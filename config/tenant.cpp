@@ -138,6 +138,7 @@ void read_lists(const Fields& fields, Tenant& tenant, TenantDoubts& doubts) {
 void read_limits(NodeRef node, Tenant& tenant, Faults& faults) {
   Fields fields(node, tables::kTenantLimits, faults);
   tenant.hardware_rules = read_hardware_rules(fields);
+  tenant.connections = read_connections(fields);
   tenant.port_limits = read_port_limits(fields);
 }
 
@@ -146,6 +147,11 @@ void read_limits(NodeRef node, Tenant& tenant, Faults& faults) {
 std::optional<uint32_t> read_hardware_rules(const Fields& fields) {
   // As many entries as the NIC's largest table has; more is a slip.
   return fields.read("hardware_rules", [](NodeRef n) { return parse_number(n, {0, 1U << 24U}); });
+}
+
+std::optional<uint32_t> read_connections(const Fields& fields) {
+  // As many as the largest table of conntrack that hosts are given; more is a slip.
+  return fields.read("connections", [](NodeRef n) { return parse_number(n, {1, 1U << 26U}); });
 }
 
 PortLimits read_port_limits(const Fields& fields) {

@@ -1,6 +1,8 @@
 // RFC 2131 section 4.3 for a server that knows its one client: what is asked for is right or wrong, never free.
 #include "guest/dhcp4.hpp"
 
+#include <utility>
+
 #include "guest/dhcp4_reply.hpp"
 
 namespace sepal::guest {
@@ -103,10 +105,10 @@ class Making {
   // instead of option 3). Who does not ask for it learns of a network of one address, beyond which all is the
   // gateway's: clients without option 121 know that case, and take no gateway outside their network otherwise.
   void add_network() {
+    told_subnet_ = true;
     if (own_.subnet.contains(own_.gateway)) {
       add(Option::subnet_mask, bytes_of(own_.subnet.mask()));
       add(Option::routers, bytes_of(own_.gateway));
-      wish(Option::broadcast_address, bytes_of(broadcast_of(own_.subnet)));
     } else if (question_.asks_for(Option::classless_routes) || question_.asks_for(Option::classless_routes_ms)) {
       Bytes routes{32};
       put(routes, own_.gateway);
@@ -116,15 +118,19 @@ class Making {
       add(Option::subnet_mask, bytes_of(own_.subnet.mask()));
       for (const Option code : {Option::classless_routes, Option::classless_routes_ms})
         if (question_.asks_for(code)) add(code, routes);
-      wish(Option::broadcast_address, bytes_of(broadcast_of(own_.subnet)));
     } else {
+      told_subnet_ = false;
       add(Option::subnet_mask, bytes_of(IpAddr::v4(255, 255, 255, 255)));
       add(Option::routers, bytes_of(own_.gateway));
     }
   }
 
+  // What a guest boots from comes first: without it there is nobody to use the rest.
   void add_rest() {
+    constexpr uint8_t kBroadcastLengthMax = 30;  // longer networks have no broadcast address (RFC 3021)
     add_boot();
+    if (told_subnet_ && own_.subnet.length <= kBroadcastLengthMax)
+      wish(Option::broadcast_address, bytes_of(broadcast_of(own_.subnet)));
     wish(Option::dns, bytes_of(guest_.dns));
     wish(Option::mtu, {static_cast<uint8_t>(guest_.mtu >> 8U), static_cast<uint8_t>(guest_.mtu)});
     wish(Option::hostname, bytes_of(guest_.hostname));
@@ -134,6 +140,9 @@ class Making {
 
   Answer finish(std::string what) {
     what += ": " + std::string(name_of(reply_.type));
+    const char* before = ", without option ";
+    for (const Option code : cut_to_size(reply_))
+      what += std::exchange(before, ", ") + std::to_string(static_cast<unsigned>(code));
     auto frame = write_dhcp4(reply_);
     if (!frame) return {std::nullopt, what + " could not be written"};
     return {std::move(frame), std::move(what)};
@@ -150,7 +159,7 @@ class Making {
 
   // iPXE, once loaded, asks again and must not be told to load itself.
   void add_boot() {
-    if (!question_.pxe && !question_.ipxe) return;
+    if (!question_.pxe && !question_.http && !question_.ipxe) return;
     const Boot& boot = guest_.boot;
     const std::string& file = question_.ipxe && !boot.ipxe.empty() ? boot.ipxe : boot.file;
     if (boot.server && boot.server->is_v4()) {
@@ -158,6 +167,8 @@ class Making {
       add(Option::boot_server, bytes_of(boot.server->to_string()));
     }
     if (file.empty()) return;
+    // By this alone UEFI knows an offer for one of HTTP boot (UEFI 2.10, section 24.7).
+    if (question_.http) add(Option::vendor_class, bytes_of(std::string("HTTPClient")));
     constexpr size_t kFieldBytes = 127;
     if (file.size() <= kFieldBytes) reply_.file = file;
     add(Option::boot_file, bytes_of(file));
@@ -167,6 +178,7 @@ class Making {
   const Guest& guest_;
   const Address& own_;
   Dhcp4Reply reply_;
+  bool told_subnet_ = false;  // the mask is the subnet's
 };
 
 // RFC 2131 section 4.1: where an answer goes when no relay is between.

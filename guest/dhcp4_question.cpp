@@ -50,6 +50,25 @@ tl::expected<FrameView, std::string> payload_of(FrameView frame) {
   return payload;
 }
 
+// Up to the first end of options: what is behind it is none, and libtins would read on. An option that reaches beyond
+// the message is left for libtins to refuse.
+FrameView up_to_end(FrameView payload) {
+  constexpr uint8_t kPad = 0;
+  constexpr uint8_t kEnd = 255;
+  size_t at = kDhcpBytesMin;
+  while (at < payload.size()) {
+    if (payload[at] == kEnd) return payload.first(at);
+    if (payload[at] == kPad) {
+      ++at;
+    } else if (at + 1 < payload.size()) {
+      at += size_t{2} + payload[at + 1];
+    } else {
+      break;
+    }
+  }
+  return payload;
+}
+
 std::optional<Bytes> option_of(const Tins::DHCP& dhcp, Dhcp4Option code) {
   const auto* option = dhcp.search_option(static_cast<Tins::DHCP::OptionTypes>(code));
   if (option == nullptr) return std::nullopt;
@@ -82,8 +101,10 @@ tl::expected<Dhcp4Question, std::string> read_options(const Tins::DHCP& dhcp, Dh
   question.client_id = option_of(dhcp, Dhcp4Option::client_id).value_or(Bytes{});
   if (const auto size = option_of(dhcp, Dhcp4Option::size_max); size && size->size() == 2)
     question.size_max = std::max<size_t>(question.size_max, be16(*size, 0));
-  if (const auto vendor = option_of(dhcp, Dhcp4Option::vendor_class))
+  if (const auto vendor = option_of(dhcp, Dhcp4Option::vendor_class)) {
     question.pxe = text_of(*vendor).starts_with("PXEClient");
+    question.http = text_of(*vendor).starts_with("HTTPClient");
+  }
   if (const auto user = option_of(dhcp, Dhcp4Option::user_class)) question.ipxe = names_ipxe(*user);
   return question;
 }
@@ -99,8 +120,9 @@ tl::expected<Dhcp4Question, std::string> read_dhcp4(FrameView frame) {
   question.client = address_at(*payload, 12);
   question.relayed = !address_at(*payload, 24).is_unspecified();
   std::copy_n(payload->begin() + 28, 6, question.mac.bytes.begin());
+  const FrameView options = up_to_end(*payload);
   try {
-    return read_options(Tins::DHCP(payload->data(), static_cast<uint32_t>(payload->size())), std::move(question));
+    return read_options(Tins::DHCP(options.data(), static_cast<uint32_t>(options.size())), std::move(question));
   } catch (const std::exception&) {
     return wrong("its options do not fit");
   }

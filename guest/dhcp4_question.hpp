@@ -60,6 +60,7 @@ struct Dhcp4Question {
   std::vector<uint8_t> client_id;
   size_t size_max = 576;  // of the IP packet it can take
   bool pxe = false;
+  bool http = false;  // UEFI's HTTP boot
   bool ipxe = false;
 
   [[nodiscard]] bool asks_for(Dhcp4Option option) const {

@@ -9,6 +9,7 @@
 #include <tins/udp.h>
 
 #include <cstring>
+#include <utility>
 
 namespace sepal::guest {
 namespace {
@@ -43,12 +44,8 @@ std::vector<uint8_t> dhcp_bytes(const Dhcp4Reply& reply) {
   std::memcpy(file, reply.file.data(), std::min(reply.file.size(), sizeof file - 1));
   dhcp.file(file);
   dhcp.type(static_cast<Tins::DHCP::Flags>(reply.type));
-  size_t room = reply.size_max - kHeadersBytes - 3 - 2;  // its type, its end (after which libtins writes a zero)
-  for (const auto& [code, bytes] : reply.options) {
-    if (bytes.size() > kOptionBytesMax || bytes.size() + 2 > room) continue;
+  for (const auto& [code, bytes] : reply.options)
     dhcp.add_option(Tins::DHCP::option(static_cast<uint8_t>(code), bytes.begin(), bytes.end()));
-    room -= bytes.size() + 2;
-  }
   dhcp.end();
   std::vector<uint8_t> bytes = dhcp.serialize();
   bytes.resize(std::max(bytes.size(), kBootpBytesMin));
@@ -56,6 +53,22 @@ std::vector<uint8_t> dhcp_bytes(const Dhcp4Reply& reply) {
 }
 
 }  // namespace
+
+std::vector<Dhcp4Option> cut_to_size(Dhcp4Reply& reply) {
+  size_t room = reply.size_max - kHeadersBytes - 3 - 2;  // its type, its end (after which libtins writes a zero)
+  decltype(reply.options) fitting;
+  std::vector<Dhcp4Option> left_out;
+  for (auto& [code, bytes] : reply.options) {
+    if (bytes.size() > kOptionBytesMax || bytes.size() + 2 > room) {
+      left_out.push_back(code);
+      continue;
+    }
+    room -= bytes.size() + 2;
+    fitting.emplace_back(code, std::move(bytes));
+  }
+  reply.options = std::move(fitting);
+  return left_out;
+}
 
 std::optional<Frame> write_dhcp4(const Dhcp4Reply& reply) {
   try {

@@ -18,12 +18,15 @@ struct Dhcp4Reply {
   std::string file;
   // Where it goes: to the client's own MAC and this address, or to everybody.
   std::optional<IpAddr> to;
-  // Most important first: what exceeds `size_max` is left out from the end.
+  // Most important first: what exceeds `size_max` is left out from the end, by cut_to_size().
   std::vector<std::pair<Dhcp4Option, std::vector<uint8_t>>> options;
   size_t size_max = 576;  // of the IP packet
 };
 
-// nullopt: libtins would not write it.
+// Takes out what does not fit, and what is longer than an option can be; returns the codes of it.
+std::vector<Dhcp4Option> cut_to_size(Dhcp4Reply& reply);
+
+// All of its options, whatever its size. nullopt: libtins would not write it.
 std::optional<Frame> write_dhcp4(const Dhcp4Reply& reply);
 
 }  // namespace sepal::guest

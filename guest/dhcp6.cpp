@@ -28,14 +28,13 @@ constexpr uint32_t kInfinity = 0xffffffff;
 constexpr IpAddr kAllServers{Family::ipv6, {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2}};
 
 // RFC 8415 section 21.13.
-enum class Status : uint16_t { success = 0, no_addresses = 2, not_on_link = 4, use_multicast = 5, no_prefix = 6 };
+enum class Status : uint16_t { success = 0, no_addresses = 2, not_on_link = 4, no_prefix = 6 };
 
 const char* name(Status status) {
   switch (status) {
     case Status::success: return "Success";
     case Status::no_addresses: return "NoAddrsAvail";
     case Status::not_on_link: return "NotOnLink";
-    case Status::use_multicast: return "UseMulticast";
     case Status::no_prefix: return "NoPrefixAvail";
   }
   return "";
@@ -109,10 +108,9 @@ class Responder {
   }
 
   // In `said`, a few words about it. nullopt: the RFC wants silence.
-  std::optional<DHCPv6> answer(bool unicast, std::string& said) {
+  std::optional<DHCPv6> answer(std::string& said) {
     said = "reply";
     message_.msg_type(DHCPv6::REPLY);
-    if (unicast) return status(Status::use_multicast, "ask ff02::1:2", said);
     switch (question_.type) {
       case DHCPv6::SOLICIT: solicited(said); break;
       case DHCPv6::CONFIRM: return confirmed(said);
@@ -219,7 +217,17 @@ class Responder {
     add_servers(DHCPv6::DNS_SERVERS, guest_.dns);
     if (auto domain = encode_domain(guest_.domain)) add_wanted(DHCPv6::DOMAIN_LIST, *domain);
     if (question_.wants(kOptionNtpServer)) add_time_servers();
-    add_wanted(kOptionBootfileUrl, {guest_.boot.url.begin(), guest_.boot.url.end()});
+    add_boot();
+  }
+
+  // iPXE, once loaded, asks again and must not be told to load itself. UEFI takes for an offer of HTTP boot what has
+  // its vendor class in it (UEFI 2.10, section 24.7), whether it requests that option or not.
+  void add_boot() {
+    const Boot& boot = guest_.boot;
+    const std::string& url = question_.ipxe && !boot.ipxe.empty() ? boot.ipxe : boot.url;
+    if (url.empty()) return;
+    add_wanted(kOptionBootfileUrl, {url.begin(), url.end()});
+    add_fitting(DHCPv6::VENDOR_CLASS, question_.http_class);
   }
 
   void add_servers(uint16_t option, const std::vector<IpAddr>& servers) {
@@ -240,8 +248,12 @@ class Responder {
 
   // What was asked for, is known and fits.
   void add_wanted(uint16_t option, const std::vector<uint8_t>& bytes) {
+    if (question_.wants(option)) add_fitting(option, bytes);
+  }
+
+  void add_fitting(uint16_t option, const std::vector<uint8_t>& bytes) {
     constexpr size_t kOptionHeaderBytes = 4;
-    if (bytes.empty() || !question_.wants(option)) return;
+    if (bytes.empty()) return;
     if (message_.size() + kOptionHeaderBytes + bytes.size() > kMessageBytesMax) return;
     message_.add_option(DHCPv6::option(option, bytes.begin(), bytes.end()));
   }
@@ -277,11 +289,8 @@ Answer answer_message(const Packet6& packet, const Guest& guest) {
   if (message == nullptr) return dropped("DHCPv6 of a server");
   const std::string what = about(*question, *message) + ": ";
   if (std::string fault = fault_of(*question, *message, guest); !fault.empty()) return dropped(what + fault);
-  const bool unicast = packet.destination != kAllServers;
-  // RFC 8415 section 16: only a message that names its server may be sent to it alone, and then is told not to.
-  if (unicast && message->names_server != Message::always) return dropped(what + "sent to one server");
   std::string said;
-  const std::optional<DHCPv6> answer = Responder(*question, guest).answer(unicast, said);
+  const std::optional<DHCPv6> answer = Responder(*question, guest).answer(said);
   if (!answer) return dropped(what + said);
   const Tins::UDP datagram = Tins::UDP(kClientPort, kServerPort) / *answer;
   return {seal_packet6(datagram, guest, {packet.source_mac, packet.source}, kHopLimit), what + said};
@@ -292,8 +301,7 @@ Answer answer_frame(FrameView frame, const Guest& guest) {
   if (!packet) return dropped("malformed DHCPv6: " + packet.error().message());
   if (packet->source_mac != guest.mac) return dropped("DHCPv6 from another MAC");
   if (!packet->source.is_link_local()) return dropped("DHCPv6 from an address that is not link-local");
-  if (packet->destination != kAllServers && packet->destination != kGateway6)
-    return dropped("DHCPv6 to another server");
+  if (packet->destination != kAllServers) return dropped("DHCPv6 to another server");
   const Tins::UDP udp(packet->payload.data(), kUdpHeaderBytes);
   if (udp.dport() != kServerPort) return dropped("not DHCPv6: another port");
   if (udp.length() != packet->payload.size()) return dropped("malformed DHCPv6: UDP length");

@@ -1,6 +1,7 @@
 #include "guest/dhcp6_question.hpp"
 
 #include <algorithm>
+#include <string_view>
 
 #include "base/limits.hpp"
 
@@ -48,6 +49,12 @@ bool take_duid(const DHCPv6::option& option, std::vector<uint8_t>& duid) {
   return true;
 }
 
+// Options 15 and 16 name classes, each after its length; whichever of them it is.
+bool names_class(const DHCPv6::option& option, std::string_view name) {
+  const std::string_view text(reinterpret_cast<const char*>(option.data_ptr()), option.data_size());
+  return text.find(name) != std::string_view::npos;
+}
+
 }  // namespace
 
 bool Dhcp6Question::wants(uint16_t option) const {
@@ -82,6 +89,11 @@ Result<Dhcp6Question> read_dhcp6_question(FrameView message) {
         break;
       }
       case DHCPv6::RAPID_COMMIT: question.rapid_commit = true; break;
+      case DHCPv6::USER_CLASS: question.ipxe = question.ipxe || names_class(option, "iPXE"); break;
+      case DHCPv6::VENDOR_CLASS:
+        if (names_class(option, "HTTPClient"))
+          question.http_class.assign(option.data_ptr(), option.data_ptr() + option.data_size());
+        break;
       default: break;
     }
   }

@@ -25,6 +25,8 @@ struct Dhcp6Question {
   std::vector<uint8_t> server_id;
   std::vector<Association> associations;  // in the order of the message
   std::vector<uint16_t> wanted;           // the options it requests
+  std::vector<uint8_t> http_class;        // option 16 of one that boots by HTTP, echoed as it is; empty: it does not
+  bool ipxe = false;
   bool rapid_commit = false;
 
   [[nodiscard]] bool wants(uint16_t option) const;

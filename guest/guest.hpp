@@ -26,8 +26,8 @@ struct Address {
 // What to boot from; empty: nothing is told.
 struct Boot {
   std::optional<IpAddr> server;  // IPv4: next server and option 54's neighbour, option 66
-  std::string file;              // IPv4: for a PXE client that is no iPXE
-  std::string ipxe;              // IPv4: file or URL for iPXE (user class "iPXE")
+  std::string file;              // IPv4: for a PXE client (or UEFI's HTTP boot) that is no iPXE
+  std::string ipxe;              // file or URL for iPXE (user class "iPXE"), instead of `file` and of `url`
   std::string url;               // IPv6: option 59 (RFC 5970)
   bool operator==(const Boot&) const = default;
 };
@@ -38,6 +38,7 @@ struct Guest {
   std::string hostname;            // empty: none is told
   std::string domain;              // the same
   std::vector<Address> addresses;  // of both families, as configured
+  std::vector<IpAddr> gateways;    // that are at gateway_mac: those of the network's subnets, 169.254.1.1 and fe80::1
   std::vector<IpAddr> dns;         // of both families, most preferred first
   std::vector<IpAddr> ntp;         // the same
   uint16_t mtu = 1500;             // IP MTU

@@ -15,6 +15,11 @@ namespace sepal::guest {
 
 // Who answers, on every link of every hypervisor.
 inline constexpr IpAddr kGateway6{Family::ipv6, {0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+// Where neighbour discovery says what nobody in particular asked for.
+inline constexpr IpAddr kAllNodes{Family::ipv6, {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+inline constexpr MacAddr kAllNodesMac{{0x33, 0x33, 0, 0, 0, 1}};
+// Of every neighbour discovery message: nothing from beyond the link has it.
+inline constexpr uint8_t kOnLinkHopLimit = 255;
 
 struct Packet6 {
   MacAddr source_mac;

@@ -16,20 +16,24 @@ namespace {
 using Tins::ICMPv6;
 
 constexpr uint8_t kIcmpv6 = 58;
-constexpr uint8_t kHopLimit = 255;  // of every neighbour discovery message: nothing from beyond the link has it
 constexpr uint8_t kGuestHopLimit = 64;
-// The most there is (RFC 8319): for so long guests keep their default route when nobody advertises it any more.
-constexpr uint16_t kRouterLifetimeSeconds = 65535;
-// RFC 4861 section 6.2.1. Nobody makes an address from a prefix here, so the second one means little.
-constexpr uint32_t kPrefixValidSeconds = 2'592'000;
-constexpr uint32_t kPrefixPreferredSeconds = 604'800;
-constexpr IpAddr kAllNodes{Family::ipv6, {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
 constexpr IpAddr kAllRouters{Family::ipv6, {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}};
-constexpr MacAddr kAllNodesMac{{0x33, 0x33, 0, 0, 0, 1}};
+
+// How long what is told holds, in seconds; 0: no longer.
+struct Lifetimes {
+  uint16_t router = 0;
+  uint32_t prefix_valid = 0;
+  uint32_t prefix_preferred = 0;
+  uint32_t names = 0;
+};
+// The router's is the most there is (RFC 8319): for so long guests keep their default route when nobody advertises it
+// any more, and names live as long. Those of prefixes are RFC 4861's (section 6.2.1); nobody makes an address from one
+// here, so the second means little.
+constexpr Lifetimes kHolds{65535, 2'592'000, 604'800, 65535};
 
 // On link as a whole (L): for neighbours the gateway answers. No addresses by oneself (A): only configured ones are let
 // through, and those come by DHCPv6 or are set by hand.
-void add_prefixes(ICMPv6& advertisement, const Guest& guest) {
+void add_prefixes(ICMPv6& advertisement, const Guest& guest, const Lifetimes& lifetimes) {
   size_t count = 0;
   for (const IpPrefix& subnet : subnets6(guest)) {
     if (subnet.length == IpAddr::bits(Family::ipv6) || subnet.address.is_link_local()) continue;
@@ -39,36 +43,61 @@ void add_prefixes(ICMPv6& advertisement, const Guest& guest) {
     info.prefix_len = subnet.length;
     info.L = 1;
     info.A = 0;
-    info.valid_lifetime = kPrefixValidSeconds;
-    info.preferred_lifetime = kPrefixPreferredSeconds;
+    info.valid_lifetime = lifetimes.prefix_valid;
+    info.preferred_lifetime = lifetimes.prefix_preferred;
     advertisement.prefix_info(info);
   }
 }
 
-// RFC 8106. They live as long as the router does.
-void add_names(ICMPv6& advertisement, const Guest& guest) {
-  ICMPv6::recursive_dns_type servers(kRouterLifetimeSeconds);
+// RFC 8106.
+void add_names(ICMPv6& advertisement, const Guest& guest, uint32_t lifetime) {
+  ICMPv6::recursive_dns_type servers(lifetime);
   for (const IpAddr& server : servers6(guest.dns)) servers.servers.emplace_back(server.bytes.data());
   if (!servers.servers.empty()) advertisement.recursive_dns_servers(servers);
   if (!encode_domain(guest.domain)) return;  // libtins encodes any text, and a dot at the end as a label
   const std::string domain = guest.domain.substr(0, guest.domain.find_last_not_of('.') + 1);
-  advertisement.dns_search_list({kRouterLifetimeSeconds, {domain}});
+  advertisement.dns_search_list({lifetime, {domain}});
 }
 
-ICMPv6 advertisement_for(const Guest& guest) {
+ICMPv6 advertisement_for(const Guest& guest, const Lifetimes& lifetimes = kHolds) {
   ICMPv6 advertisement(ICMPv6::ROUTER_ADVERT);
   advertisement.hop_limit(kGuestHopLimit);
   advertisement.managed(guest.dhcp ? 1 : 0);
   advertisement.other(guest.dhcp ? 1 : 0);
-  advertisement.router_lifetime(kRouterLifetimeSeconds);
+  advertisement.router_lifetime(lifetimes.router);
   advertisement.source_link_layer_addr(Tins::HWAddress<6>(guest.gateway_mac.bytes.data()));
   if (guest.mtu >= limits::kMtuMinIpv6) advertisement.mtu({0, guest.mtu});
-  add_prefixes(advertisement, guest);
-  add_names(advertisement, guest);
+  add_prefixes(advertisement, guest, lifetimes);
+  add_names(advertisement, guest, lifetimes.names);
   return advertisement;
 }
 
 bool advertised(const Guest& guest) { return guest.router_advertisements && !addresses6(guest).empty(); }
+
+template <typename Value>
+bool contains(const std::vector<Value>& values, const Value& value) {
+  return std::find(values.begin(), values.end(), value) != values.end();
+}
+
+// What `before` has and `now` does not, as a guest of its own. A network that is still the guest's is on link as
+// before, advertised or not.
+Guest difference(const Guest& before, const Guest& now) {
+  const bool stays = advertised(now);
+  Guest gone = stays ? now : before;
+  const std::vector<IpPrefix> subnets = subnets6(now);
+  gone.addresses = before.addresses;
+  std::erase_if(gone.addresses,
+                [&](const Address& own) { return own.address.is_v4() || contains(subnets, own.subnet); });
+  const std::vector<IpAddr> servers = stays ? servers6(now.dns) : std::vector<IpAddr>();
+  gone.dns = servers6(before.dns);
+  std::erase_if(gone.dns, [&](const IpAddr& server) { return contains(servers, server); });
+  gone.domain = stays && now.domain == before.domain ? std::string() : before.domain;
+  return gone;
+}
+
+Frame to_all_nodes(const ICMPv6& advertisement, const Guest& guest) {
+  return seal_packet6(advertisement, guest, {kAllNodesMac, kAllNodes}, kOnLinkHopLimit);
+}
 
 Answer dropped(std::string what) { return {std::nullopt, std::move(what)}; }
 
@@ -81,7 +110,7 @@ bool may_ask(const IpAddr& source, const Guest& guest) {
 // What is wrong with it (RFC 4861 section 6.1.1); empty when nothing is. libtins refuses options of no length and those
 // that reach beyond the end.
 std::string fault_of(const Packet6& packet) {
-  if (packet.hop_limit != kHopLimit) return "hop limit";
+  if (packet.hop_limit != kOnLinkHopLimit) return "hop limit";
   if (packet.sum != 0xffff) return "checksum";
   const ICMPv6 message(packet.payload.data(), static_cast<uint32_t>(packet.payload.size()));
   if (message.code() != 0) return "code";
@@ -101,7 +130,8 @@ Answer answer_frame(FrameView frame, const Guest& guest) {
   if (std::string fault = fault_of(*packet); !fault.empty()) return dropped("malformed router solicitation: " + fault);
   const Recipient to = packet->source.is_unspecified() ? Recipient{kAllNodesMac, kAllNodes}
                                                        : Recipient{packet->source_mac, packet->source};
-  return {seal_packet6(advertisement_for(guest), guest, to, kHopLimit), "router solicitation: router advertisement"};
+  return {seal_packet6(advertisement_for(guest), guest, to, kOnLinkHopLimit),
+          "router solicitation: router advertisement"};
 }
 
 }  // namespace
@@ -118,7 +148,26 @@ Answer answer_router_solicitation(FrameView question, const Guest& guest) {
 
 std::optional<Frame> router_advertisement(const Guest& guest) {
   if (!advertised(guest)) return std::nullopt;
-  return seal_packet6(advertisement_for(guest), guest, {kAllNodesMac, kAllNodes}, kHopLimit);
+  try {
+    return to_all_nodes(advertisement_for(guest), guest);
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+}
+
+std::optional<Frame> router_withdrawal(const Guest& before, const Guest& now) {
+  if (!advertised(before)) return std::nullopt;
+  const Guest gone = difference(before, now);
+  Lifetimes lifetimes;
+  if (advertised(now)) {
+    if (gone.addresses.empty() && gone.dns.empty() && gone.domain.empty()) return std::nullopt;
+    lifetimes.router = kHolds.router;
+  }
+  try {
+    return to_all_nodes(advertisement_for(gone, lifetimes), gone);
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
 }
 
 }  // namespace sepal::guest

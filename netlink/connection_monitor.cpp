@@ -34,8 +34,8 @@ Result<void> ConnectionMonitor::listen(bool on) {
   return {};
 }
 
-// The kernel says that it dropped (ENOBUFS) once for many; how many stands in the socket's memory info.
-uint64_t ConnectionMonitor::dropped_so_far() const {
+// How many events the kernel dropped since the socket was opened, as its memory info has it: the number wraps.
+uint32_t ConnectionMonitor::dropped_so_far() const {
   std::array<uint32_t, SK_MEMINFO_VARS> info{};
   socklen_t size = sizeof info;
   if (::getsockopt(fd(), SOL_SOCKET, SO_MEMINFO, info.data(), &size) != 0) return dropped_;
@@ -63,10 +63,12 @@ Result<uint64_t> ConnectionMonitor::drain(const std::function<void(const Connect
       return {};
     });
   }
-  if (overruns == 0) return uint64_t{0};
-  const uint64_t before = dropped_;
-  dropped_ = dropped_so_far();
-  return std::max<uint64_t>(dropped_ - before, overruns);
+  // Asked each time: the kernel says ENOBUFS once, and then drops on without a word until the queue has been empty
+  // (netlink_overrun() in net/netlink/af_netlink.c).
+  const uint32_t now = dropped_so_far();
+  const uint32_t more = now - dropped_;
+  dropped_ = now;
+  return std::max<uint64_t>(more, overruns);
 }
 
 }  // namespace sepal::netlink

@@ -32,10 +32,10 @@ class ConnectionMonitor {
   Result<uint64_t> drain(const std::function<void(const ConnectionEvent&)>& sink);
 
  private:
-  [[nodiscard]] uint64_t dropped_so_far() const;
+  [[nodiscard]] uint32_t dropped_so_far() const;
 
   std::unique_ptr<Channel> channel_;
-  uint64_t dropped_ = 0;
+  uint32_t dropped_ = 0;  // as the kernel counts
 };
 
 }  // namespace sepal::netlink

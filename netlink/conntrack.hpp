@@ -51,7 +51,7 @@ struct Connection {
 
 using ConnectionPredicate = std::function<bool(const Connection&)>;
 
-// From one IPCTNL_MSG_CT_NEW message, or the IPCTNL_MSG_CT_DELETE that tells of an entry's end. Errc::protocol: malformed, or without tuples.
+// From an IPCTNL_MSG_CT_NEW message, or a CT_DELETE that tells of an entry's end. Errc::protocol: malformed, no tuples.
 Result<Connection> decode_connection(BytesView message);
 
 // Both families, all zones, in one dump of the whole table, entry by entry. An entry that does not decode is passed

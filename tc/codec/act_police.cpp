@@ -1,4 +1,5 @@
-// act_police: `action police pkts_rate R pkts_burst B conform-exceed E/C`, `action police rate Rbps burst B …`. Bursts
+// act_police: `action police pkts_rate R pkts_burst B conform-exceed E/C`, `action police rate Rbps burst B …`, `action
+// police mtu M …`. Bursts
 // are times in scheduler ticks of 64 ns (PSCHED_SHIFT). A rate in bytes needs a table of 256 times though the kernel
 // uses none of them since 2013: qdisc_get_rtab() refuses its absence. Governed by struct tc_police in linux/pkt_cls.h,
 // tc_ratespec in linux/pkt_sched.h, net/sched/act_police.c.
@@ -59,7 +60,7 @@ Police police_as_kept(Police police) {
 void encode_police(netlink::MessageBuilder& message, const Police& police, const Common& common) {
   auto parms = with<tc_police>(common);
   // Larger packets count as exceeding. Left at 0, a rate in bytes would stop at 2040 bytes and drop what GSO makes.
-  parms.mtu = UINT32_MAX;
+  parms.mtu = police.mtu != 0 ? police.mtu : UINT32_MAX;
   if (const uint64_t rate = police.rate_bytes_per_second; rate != 0) {
     parms.rate.rate = narrow(rate);
     parms.rate.cell_log = kCellLog;
@@ -98,10 +99,14 @@ Result<DecodedKind> decode_police(std::span<const uint8_t> options) {
     const uint64_t ticks = std::min(attrs->u64(TCA_POLICE_PKTBURST64, 0), kPacketTicksMax);
     police.burst_packets = burst_from_ticks(ticks, police.rate_packets_per_second);
   }
+  const bool by_bytes = police.rate_bytes_per_second != 0;
+  const bool by_packets = police.rate_packets_per_second != 0;
+  // Beside a rate it is whatever the kernel made of what was not said.
+  if (!by_bytes && !by_packets && parms.mtu != UINT32_MAX) police.mtu = parms.mtu;
   if (attrs->malformed()) return malformed_options("police");
   // Peak rates, moving averages, other link layers.
   const bool modelled = parms.peakrate.rate == 0 && parms.rate.overhead == 0 && parms.rate.linklayer <= kLinkEthernet &&
-                        (police.rate_bytes_per_second == 0) != (police.rate_packets_per_second == 0) &&
+                        (by_bytes != by_packets || police.mtu != 0) &&
                         attrs->only({TCA_POLICE_TBF, TCA_POLICE_RATE, TCA_POLICE_RATE64, TCA_POLICE_PKTRATE64,
                                      TCA_POLICE_PKTBURST64, TCA_POLICE_RESULT, TCA_POLICE_TM, TCA_POLICE_PAD});
   if (!modelled) return not_modelled("police", common, attrs->unknown());

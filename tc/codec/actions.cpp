@@ -173,6 +173,7 @@ int32_t verdict_to_wire(const Verdict& verdict) {
     case Control::reclassify: return TC_ACT_RECLASSIFY;
     case Control::stolen: return TC_ACT_STOLEN;
     case Control::redirect: return TC_ACT_REDIRECT;
+    case Control::next_rule: return TC_ACT_UNSPEC;
     case Control::other: return static_cast<int32_t>(verdict.chain);
   }
   return TC_ACT_UNSPEC;
@@ -186,6 +187,7 @@ Verdict verdict_from_wire(int32_t action) {
     case TC_ACT_RECLASSIFY: return {Control::reclassify, 0};
     case TC_ACT_STOLEN: return {Control::stolen, 0};
     case TC_ACT_REDIRECT: return {Control::redirect, 0};
+    case TC_ACT_UNSPEC: return {Control::next_rule, 0};
     default: break;
   }
   if (TC_ACT_EXT_CMP(action, TC_ACT_GOTO_CHAIN)) {
@@ -242,8 +244,10 @@ std::string_view action_fault(const Action& action) {
     if (ct->mark_mask == 0 && ct->mark != 0) return "ct with a mark but without its mask";
   }
   if (const auto* police = std::get_if<Police>(&action.kind); police != nullptr) {
-    if ((police->rate_bytes_per_second == 0) == (police->rate_packets_per_second == 0)) {
-      return "police with no rate, or with both";
+    const bool by_bytes = police->rate_bytes_per_second != 0;
+    const bool by_packets = police->rate_packets_per_second != 0;
+    if (by_bytes + by_packets + (police->mtu != 0) != 1) {
+      return "police by neither a rate nor a size, or by several";
     }
     if ((police->rate_bytes_per_second == 0 && police->burst_bytes != 0) ||
         (police->rate_packets_per_second == 0 && police->burst_packets != 0)) {

@@ -294,6 +294,12 @@ RuleSet compile_parts(const config::Config& config, const Facts& facts, const Pa
   return out;
 }
 
+bool is_size_check(const RuleSpec& rule) {
+  if (rule.actions.empty()) return false;
+  const auto* police = std::get_if<Police>(&rule.actions.front().kind);
+  return police != nullptr && police->mtu != 0 && police->conform.control == Control::next_rule;
+}
+
 bool in_shared_chain(const CompiledRule& rule) {
   return rule.origin.block != BlockKind::port && parse_chain(rule.rule.id.chain).vni == Vni();
 }

@@ -14,6 +14,11 @@ void mix(Digest& digest, const BpfProgram& program) {
   digest.all(name, tag);
 }
 
+void mix(Digest& digest, const BpfPrograms& programs) {
+  const auto& [answer_neighbour, choose_slice, judge_policy, speak_icmp, hear_question, hold_room] = programs;
+  digest.all(answer_neighbour, choose_slice, judge_policy, speak_icmp, hear_question, hold_room);
+}
+
 void mix(Digest& digest, const HardwareUnit& unit) {
   const auto& [device, vni] = unit;
   digest.all(device, vni);
@@ -25,12 +30,11 @@ void mix(Digest& digest, const TunnelWay& way) {
 }
 
 uint64_t digest_without_zones(const Facts& facts) {
-  const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, ways, zones, answer_neighbour,
-               choose_slice, judge_policy, speak_icmp, hear_question, demoted, instance] = facts;
+  const auto& [uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, ways, zones, programs, demoted,
+               instance] = facts;
   (void)zones;
   Digest digest;
-  digest.all(uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, answer_neighbour, choose_slice,
-             judge_policy, speak_icmp, hear_question, demoted, ways, instance);
+  digest.all(uplink, vxlan, uplink_mac, ports, gateway4, gateway6, host_vlans, programs, demoted, ways, instance);
   return digest.value();
 }
 

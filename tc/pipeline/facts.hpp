@@ -40,6 +40,17 @@ struct BpfProgram {
   auto operator<=>(const BpfProgram&) const = default;
 };
 
+// The programs that rules run, as they are loaded; without a tag they are only named.
+struct BpfPrograms {
+  BpfProgram answer_neighbour{"sepal_neigh", {}};  // group 6: ARP and neighbour solicitations
+  BpfProgram choose_slice{"sepal_slice", {}};      // lane 1 group 5: ICMP id → slice number in skb->hash
+  BpfProgram judge_policy{"sepal_policy", {}};     // group 7: security groups
+  BpfProgram speak_icmp{"sepal_icmp", {}};         // group 0: too big; groups 5 and 6: expired TTLs, the gateway's echo
+  BpfProgram hear_question{"sepal_question", {}};  // group 6: DHCP and router solicitations, for the agent
+  BpfProgram hold_room{"sepal_room", {}};          // group 7: how many connections a tenant may have
+  auto operator<=>(const BpfPrograms&) const = default;
+};
+
 // The way under the tunnel to one remote VTEP, as far as rules depend on it.
 struct TunnelWay {
   // A NIC looks the next hop up once per encapsulation and keeps it while any rule uses it. So when the next hop
@@ -62,11 +73,7 @@ struct Facts {
   std::set<Vid> host_vlans;                // VLANs with a VLAN device of the host on the uplink: their frames pass
   std::map<IpAddr, TunnelWay> ways;        // by remote VTEP; one that is missing is generation 0, and good
   std::map<Vni, Zone> zones;               // zones already in use, read back from our rules' cookies
-  BpfProgram answer_neighbour;             // group 6: ARP and neighbour solicitations
-  BpfProgram choose_slice;                 // lane 1 group 5: ICMP id → slice number in skb->hash
-  BpfProgram judge_policy;                 // group 7: security groups
-  BpfProgram speak_icmp;                   // groups 5 and 6: expired TTLs, echo requests to the gateway
-  BpfProgram hear_question;                // group 6: DHCP and router solicitations, for the agent
+  BpfPrograms programs;
   std::map<HardwareUnit, Demotion> demoted;  // what the NIC could not take as a whole: none of it may overtake software
   uint16_t instance = 0;                     // instance_hash(instance name)
   bool operator==(const Facts&) const = default;

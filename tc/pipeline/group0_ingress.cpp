@@ -1,9 +1,12 @@
 // Group 0, shared ingress: chain 0 of every guest's representor.
 // Arrives: whatever the guest sends. Matched: questions for the guest services (ARP, ND, echo requests to the gateway,
 // and DHCP where it is answered) behind a token bucket for each kind, packets that must not reach conntrack or routing
-// as they are (fragments, expiring TTL), and the guest's own MAC with one of its own addresses. Left on the packet: the
+// as they are (fragments, expiring TTL), in software packets larger than the tenant's MTU that may not be fragmented,
+// whose sender is told, and the guest's own MAC with one of its own addresses. Left on the packet: the
 // connection of the tenant's zone, already translated when it has a translation. A miss is a spoofed, tagged or foreign
 // frame: counted and dropped.
+#include "bpf/shared.h"
+#include "config/guests.hpp"
 #include "tc/pipeline/plan.hpp"
 
 namespace sepal::tc {
@@ -14,8 +17,10 @@ constexpr uint16_t kPrioArp = 1;
 constexpr uint16_t kPrioNd = 2;
 // By family; before the TTLs: the gateway is pinged with any, and DHCPv6 clients may send with a hop limit of 1.
 constexpr uint16_t kPrioQuestion[] = {3, kPrioNd};
-constexpr uint16_t kPrioPunt[] = {4, 5};    // by family
-constexpr uint16_t kPrioSource[] = {6, 7};  // by family
+constexpr uint16_t kPrioPunt[] = {4, 5};  // by family
+constexpr uint16_t kPrioSize = 6;
+constexpr uint16_t kPrioSource[] = {7, 8};  // by family
+constexpr uint32_t kEthernetHeader = 14;
 
 // Router and neighbour solicitations, neighbour advertisements: what an honest guest sends. Router advertisements (134)
 // share the solicitations' rule, to be counted where the others are answered.
@@ -34,6 +39,20 @@ Match dhcp_question(Family family, const config::Port& port) {
                     .set(Key::src_port, kDhcpClientPort[index])
                     .set(Key::dst_port, kDhcpServerPort[index]);
   return family == Family::ipv4 ? match : match.ip(Key::dst_ip4, kServers);
+}
+
+// A NIC knows no such check: in hardware a packet is as big as the wire lets it be. So this is software's alone, and
+// takes nothing that hardware would not take: what is small enough, or may be fragmented, goes on to the next rule.
+void add_size_check(Block& block, uint16_t mtu, uint32_t per_second, const Tag& of_port) {
+  const BpfProgram& program = block.facts().programs.speak_icmp;
+  Tag tag = of_port;
+  tag.drop = DropReason::too_big;
+  tag.skip_hw = true;
+  block.add(0, kPrioSize, kEthAll, Match(),
+            {police_size(mtu + kEthernetHeader), set_mark(SEPAL_ICMP_TOO_BIG | mtu),
+             bpf(program.name, program.tag, Control::next_rule), set_mark(0), police_packets(per_second, per_second),
+             csum(kCsumIcmp), redirect(block.device())},
+            tag);
 }
 
 }  // namespace
@@ -68,6 +87,7 @@ void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& por
     block.add(0, kPrioPunt[index], eth_of(family), fragments(family), {goto_chain(punted)}, tag);
     block.add(0, kPrioPunt[index], eth_of(family), expiring_ttl(family), {goto_chain(punted)}, tag);
   }
+  add_size_check(block, config::guest_mtu(block.plan().config->host, *tenant.tenant), rate, tag);
   for (const IpPrefix& source : port.sources) {
     const Family family = source.family();
     block.add(0, kPrioSource[static_cast<size_t>(family)], eth_of(family),

@@ -32,15 +32,16 @@ void add_expired(Block& block, uint32_t chain, uint16_t prio, const Tag& punted)
   for (Family family : kFamilies) block.add(chain, prio, kEthAll, expiring_ttl(family), {drop()}, tag);
 }
 
-// The same, and the sender is told: the packet becomes the error and goes back where it came from.
+// The same, and the sender is told: the packet becomes the error and goes back where it came from. csum, because a
+// guest on veth or a tap leaves checksums to be filled in at a place that means something else now.
 void add_told(Block& block, uint32_t chain, uint16_t prio, uint32_t per_second, const Tag& punted) {
-  const BpfProgram& program = block.facts().speak_icmp;
+  const BpfProgram& program = block.facts().programs.speak_icmp;
   Tag tag = punted;
   tag.drop = DropReason::ttl_expired;
   for (Family family : kFamilies) {
     block.add(chain, prio, kEthAll, expiring_ttl(family),
               {police_packets(per_second, per_second), set_mark(SEPAL_ICMP_EXPIRED),
-               bpf(program.name, program.tag, Control::drop), set_mark(0), redirect(block.device())},
+               bpf(program.name, program.tag, Control::drop), set_mark(0), csum(kCsumIcmp), redirect(block.device())},
               tag);
   }
 }
@@ -116,10 +117,10 @@ void group5_public(Block& block) {
     block.add(punted, kPrioPublicFragment, kEthAll, fragments(family),
               {ct_lookup(Zone(limits::kZoneReassembly)), goto_chain(by_port)}, tag);
     for (uint32_t chain : {punted, by_port}) {
-      block.add(
-          chain, 3, kEthAll, ip_protocol(family, icmp_of(family)),
-          {bpf(block.facts().choose_slice.name, block.facts().choose_slice.tag, Control::drop), goto_chain(by_slice)},
-          tag);
+      block.add(chain, 3, kEthAll, ip_protocol(family, icmp_of(family)),
+                {bpf(block.facts().programs.choose_slice.name, block.facts().programs.choose_slice.tag, Control::drop),
+                 goto_chain(by_slice)},
+                tag);
     }
   }
   Tag last = tag;

@@ -15,7 +15,7 @@ namespace {
 void add_services(Block& block, Vni vni, const config::Location& where, Control unanswered,
                   const LocalPort* port = nullptr) {
   const uint32_t chain = block.chain(Group::services, vni);
-  const BpfProgram& program = block.facts().answer_neighbour;
+  const BpfProgram& program = block.facts().programs.answer_neighbour;
   Tag tag{Group::services, vni, where};
   tag.skip_hw = true;
   const std::vector<Action> answer{bpf(program.name, program.tag, unanswered), redirect(block.device())};
@@ -28,7 +28,7 @@ void add_services(Block& block, Vni vni, const config::Location& where, Control 
   block.add(chain, 1, kEthAll, Match().eth_type(kEthArp), answer, tag);
   block.add(chain, 1, kEthAll, ip_protocol(Family::ipv6, kProtoIcmpv6).set(Key::icmp_type, kNdSolicitation), answer,
             tag);
-  const BpfProgram& speaker = block.facts().speak_icmp;
+  const BpfProgram& speaker = block.facts().programs.speak_icmp;
   for (Family family : kFamilies) {
     block.add(chain, 1, kEthAll, ip_protocol(family, icmp_of(family)).set(Key::icmp_type, echo_of(family)),
               {bpf(speaker.name, speaker.tag, unanswered), redirect(block.device())}, tag);
@@ -43,8 +43,8 @@ void add_services(Block& block, Vni vni, const config::Location& where, Control 
   if (port != nullptr && port->services.any()) {
     Tag hearing = tag;
     hearing.where = port->port->where;
-    const BpfProgram& hears = block.facts().hear_question;
-    block.add(chain, 2, kEthAll, Match(), {bpf(hears.name, hears.tag, Control::drop), drop()}, hearing);
+    const BpfProgram& hears = block.facts().programs.hear_question;
+    block.add(chain, 2, kEthAll, Match(), {bpf(hears.name, hears.tag, Control::drop), taken()}, hearing);
   }
   Tag last = tag;
   last.drop = DropReason::not_answered;

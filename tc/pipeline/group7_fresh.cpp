@@ -3,10 +3,11 @@
 // forwards it, and a default route must not carry it out), and so does TCP that does not begin with SYN (else a
 // connection that was deleted would come back by itself); then the destination, longest prefix first: what has no route
 // drops before any state exists. In a tenant with security groups a program judges what would begin, before anything is
-// committed; it drops by itself, and its action counts what it denies. A guest that answers as a DHCP server, and is
-// not said to be one, drops before all that: who did not ask it (a client that did has begun the connection) would take
-// its word for the network's. Left on the packet: a committed connection, marked so, with its translation where the
-// route leads to the public side and the source stands in `nat`. A miss drops and is counted.
+// committed, and in one with a bound of connections another; they drop by themselves, and their actions count it. A
+// guest that answers as a DHCP server, and is not said to be one, drops before all that: who did not ask it (a client
+// that did has begun the connection) would take its word for the network's. Left on the packet: a committed connection,
+// marked so, with its translation where the route leads to the public side and the source stands in `nat`. A miss drops
+// and is counted.
 //
 // Only what differs stands here: the tenant's own subnets are one entry each, whoever of their addresses is where; an
 // absent address within them costs a connection entry and drops in group 3.
@@ -24,13 +25,22 @@ constexpr uint16_t kPrioUnpublished = 3;
 constexpr uint16_t kPrioPrefix = 4;  // two for each length: with the source, and without
 constexpr uint16_t kTcpSyn = 0x02;
 
-// skb->mark would leak into the route lookup of the tunnel: the rule that sets it clears it.
-std::vector<Action> judged(const Block& block, const TenantPlan& tenant, bool from_peer,
-                           const std::vector<Action>& then) {
-  if (!policy::is_judged(*tenant.tenant)) return then;
-  const BpfProgram& program = block.facts().judge_policy;
-  std::vector<Action> actions{set_mark(tenant.vni.value() | (from_peer ? SEPAL_MARK_FROM_PEER : 0U)),
-                              bpf(program.name, program.tag, Control::drop), set_mark(0)};
+// What may stand before a commit, and drops by itself: the verdict of security groups, and the bound of how many
+// connections the tenant may have, which counts what was allowed. skb->mark would leak into the route lookup of the
+// tunnel: the rule that sets it clears it.
+std::vector<Action> admitted(const Block& block, const TenantPlan& tenant, bool from_peer,
+                             const std::vector<Action>& then) {
+  const BpfPrograms& programs = block.facts().programs;
+  std::vector<Action> actions;
+  auto ask = [&actions](const BpfProgram& program) {
+    actions.push_back(bpf(program.name, program.tag, Control::drop));
+  };
+  const bool judged = policy::is_judged(*tenant.tenant);
+  if (!judged && !tenant.bounded) return then;
+  actions.push_back(set_mark(tenant.vni.value() | (from_peer ? SEPAL_MARK_FROM_PEER : 0U)));
+  if (judged) ask(programs.judge_policy);
+  if (tenant.bounded) ask(programs.hold_room);
+  actions.push_back(set_mark(0));
   actions.insert(actions.end(), then.begin(), then.end());
   return actions;
 }
@@ -86,7 +96,7 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes, const L
     switch (destination.kind) {
       case DestinationClass::Kind::plain:
         block.add(chain, prio, kEthAll, match,
-                  judged(block, tenant, from_peer, {ct_commit(tenant.zone, committed, committed), goto_chain(encap)}),
+                  admitted(block, tenant, from_peer, {ct_commit(tenant.zone, committed, committed), goto_chain(encap)}),
                   tag);
         break;
       case DestinationClass::Kind::open:
@@ -97,8 +107,8 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes, const L
           by_nat.where = nat.where;
           const Match from = Match(match).ip(Key::src_ip4, nat.from);
           const std::vector<Action> translate =
-              judged(block, tenant, from_peer,
-                     {ct_commit_snat(tenant.zone, nat.address, nat.ports, kMark, kMark), goto_chain(encap)});
+              admitted(block, tenant, from_peer,
+                       {ct_commit_snat(tenant.zone, nat.address, nat.ports, kMark, kMark), goto_chain(encap)});
           if (!nat.ports) {
             block.add(chain, prio, kEthAll, from, translate, by_nat);
             continue;

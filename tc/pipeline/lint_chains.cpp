@@ -103,7 +103,7 @@ void check_masks(Lint& lint, ChainRules::const_iterator begin, ChainRules::const
             true);
 }
 
-// The one named exception to L1, trap 1 of the pipeline: in software a NEW packet of a translated connection is led
+// A named exception to L1, trap 1 of the pipeline: in software a NEW packet of a translated connection is led
 // through `ct commit nat` before the rule that lets committed ones on; hardware's own table translates it.
 bool is_translating_twin(const CompiledRule& software, const CompiledRule& hardware) {
   static const Match kTranslated = Match().ct_state(kCtTrk | kCtNew).set(Key::ct_mark, 2, 2);
@@ -121,10 +121,13 @@ bool leads_to_software(const LintBlock& block, const CompiledRule& rule) {
                       [](const CompiledRule* r) { return in_hardware(*r); });
 }
 
+// The other named exception: in hardware a packet is as big as the wire lets it be.
+bool may_be_overtaken(const CompiledRule& software) { return is_size_check(software.rule.spec); }
+
 // L1: what hardware does not hold must not be taken by a worse rule that it does hold.
 void check_overtaking(Lint& lint, const LintBlock& block, const ChainRules& chain) {
   for (const CompiledRule* software : chain) {
-    if (in_hardware(*software)) continue;
+    if (in_hardware(*software) || may_be_overtaken(*software)) continue;
     const RuleSpec& mine = software->rule.spec;
     auto is_twin = [&](const CompiledRule* twin) {
       return in_hardware(*twin) && twin->rule.id.prio <= software->rule.id.prio &&

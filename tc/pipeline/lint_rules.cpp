@@ -109,7 +109,7 @@ void check_rewrites(Lint& lint, const CompiledRule& rule) {
     }
     ++entries;
     if (const auto* csum = std::get_if<Csum>(&action.kind)) {
-      if (!any_pedit) lint.find("L12", rule, "csum without a pedit before it: the NIC refuses it");
+      if (!any_pedit && in_hardware(rule)) lint.find("L12", rule, "csum without a pedit before it: the NIC refuses it");
       if ((csum->flags & kCsumIpv4Header) != 0) stale = false;
     } else if (const auto* gact = std::get_if<Gact>(&action.kind); any_pedit && gact != nullptr) {
       if (gact->verdict.control == Control::drop) lint.find("L12", rule, "drop after a pedit: the NIC refuses it");
@@ -152,10 +152,12 @@ void check_actions(Lint& lint, const CompiledRule& rule) {
                   "conntrack zone " + std::to_string(ct->zone.value()) + " in hardware: the NIC restores 254");
       }
     } else if (const auto* police = std::get_if<Police>(&action.kind)) {
-      if (police->exceed.control != Control::drop || police->conform.control != Control::pipe) {
+      const bool by_size = police->mtu != 0;
+      if (by_size && hardware) lint.find("L8", rule, "police by size in hardware: few NICs can");
+      if (!by_size && (police->exceed.control != Control::drop || police->conform.control != Control::pipe)) {
         lint.find("L8", rule, "police must be conform-exceed drop/pipe");
       }
-      if ((police->rate_bytes_per_second == 0) == (police->rate_packets_per_second == 0)) {
+      if (!by_size && (police->rate_bytes_per_second == 0) == (police->rate_packets_per_second == 0)) {
         lint.find("L8", rule, "police takes one rate, of bytes or of packets");
       }
       if (last) lint.find("L8", rule, "police is the last action");

@@ -31,6 +31,8 @@ std::string_view to_string(DropReason reason) {
     case DropReason::no_syn: return "no-syn";
     case DropReason::no_nat: return "no-nat";
     case DropReason::rogue_service: return "rogue-service";
+    case DropReason::too_big: return "too-big";
+    case DropReason::too_many_connections: return "too-many-connections";
     case DropReason::denied: return "denied";
     case DropReason::unpublished: return "unpublished";
     case DropReason::rate_limited: return "rate-limited";

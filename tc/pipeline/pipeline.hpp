@@ -79,9 +79,11 @@ enum class DropReason : uint8_t {
   rogue_service,  // g6, g7: what only a router or a DHCP server says, and a guest said it
   denied,         // g7: security groups do not allow it; the program that says so counts it
   unpublished,    // lane 1 g7: new from outside without a published service
+  too_big,        // g0: larger than the tenant's MTU, and not to be fragmented
   // Of actions, not of final rules:
-  rate_limited,  // g0, g2: more questions, or new connections, than a port may begin (police)
-  conntrack,     // g0, g1, g2, g5, g7: no free port in a slice, a fragment that does not fit (act_ct)
+  rate_limited,          // g0, g2: more questions, or new connections, than a port may begin (police)
+  conntrack,             // g0, g1, g2, g5, g7: no free port in a slice, a fragment that does not fit (act_ct)
+  too_many_connections,  // g7: more than the tenant may have at once (the program that counts)
 };
 std::string_view to_string(DropReason reason);
 
@@ -108,6 +110,9 @@ struct CompiledRule {
 
 // Whether rules of several parts may stand in this rule's chain.
 bool in_shared_chain(const CompiledRule& rule);
+
+// Whether a rule looks at a packet's size only, and lets what is not too big go on to the rules behind it.
+bool is_size_check(const RuleSpec& rule);
 
 // An entry the eBPF objects need, beside the rules: see bpf/shared.h for the maps.
 struct NeighbourEntry {                                                                // map sepal_neighbours

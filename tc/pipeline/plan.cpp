@@ -224,6 +224,7 @@ void make_plan(const config::Config& config, const Facts& facts, Plan& plan, Rul
     added.vni = tenant.vni;
     added.zone = out.zones.at(tenant.vni);
     added.questions_per_second = tenant.port_limits.arp_nd_per_second.value_or(config.host.limits.arp_nd_per_second);
+    added.bounded = tenant.connections || config.host.limits.connections;
     add_ports(config.host, tenant, facts, added, out);
     note_beyond_nic(added, out);
     for (const config::Nat& nat : tenant.nat) {

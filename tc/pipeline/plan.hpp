@@ -78,6 +78,7 @@ struct TenantPlan {
   Vni vni;
   Zone zone;
   uint32_t questions_per_second = 0;  // limits.arp_nd_per_second of what is nobody's port
+  bool bounded = false;               // limits.connections: it may have so many at once
   std::vector<LocalPort> ports;
   std::vector<Target> targets;           // sorted by prefix, one for each
   std::vector<const TenantPlan*> peers;  // reached by a Target::peer, sorted by VNI, each once

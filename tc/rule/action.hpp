@@ -23,7 +23,8 @@ enum class Control : uint8_t {
   reclassify,  // never ours; iproute2's default for some actions, kept to show foreign filters truthfully
   stolen,
   redirect,
-  other,  // anything else a foreign filter may hold
+  next_rule,  // TC_ACT_UNSPEC, "continue": as if this rule had not matched
+  other,      // anything else a foreign filter may hold
 };
 
 struct Verdict {
@@ -121,6 +122,8 @@ struct Police {
   uint64_t burst_packets = 0;
   Verdict exceed{Control::drop, 0};
   Verdict conform{Control::pipe, 0};
+  uint32_t mtu = 0;  // bytes of a frame with its Ethernet header, of a segment where many travel as one; larger ones
+                     // exceed; 0: none does. Not beside a rate
   auto operator<=>(const Police&) const = default;
 };
 

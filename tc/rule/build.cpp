@@ -15,6 +15,7 @@ uint32_t word(const MacAddr& mac, size_t at) {
 
 Action drop() { return {Gact{{Control::drop, 0}}}; }
 Action pass() { return {Gact{{Control::pass, 0}}}; }
+Action taken() { return {Gact{{Control::stolen, 0}}}; }
 Action goto_chain(uint32_t chain) { return {Gact{{Control::goto_chain, chain}}}; }
 Action redirect(IfIndex device) { return {Mirred{device, false, false}}; }
 Action vlan_pop() { return {VlanAction{VlanAction::Kind::pop, {}, 0, 0}}; }
@@ -65,6 +66,14 @@ Action police_packets(uint64_t per_second, uint64_t burst) {
   Police police;
   police.rate_packets_per_second = per_second;
   police.burst_packets = burst;
+  return {police};
+}
+
+Action police_size(uint32_t frame_bytes) {
+  Police police;
+  police.mtu = frame_bytes;
+  police.exceed = {Control::pipe, 0};
+  police.conform = {Control::next_rule, 0};
   return {police};
 }
 

@@ -9,6 +9,7 @@ namespace sepal::tc {
 
 Action drop();                      // action drop
 Action pass();                      // action pass
+Action taken();                     // action stolen: gone like a drop, and none
 Action goto_chain(uint32_t chain);  // action goto chain N
 Action redirect(IfIndex device);    // action mirred egress redirect dev X
 Action vlan_pop();                  // action vlan pop
@@ -24,7 +25,8 @@ Action ct_commit(Zone zone, uint32_t mark, uint32_t mark_mask);  // action ct co
 Action ct_commit_snat(Zone zone, std::optional<IpAddr> address, std::optional<PortRange> ports, uint32_t mark,
                       uint32_t mark_mask);
 Action police_packets(uint64_t per_second,
-                      uint64_t burst);  // action police pkts_rate R pkts_burst B conform-exceed drop/pipe
+                      uint64_t burst);     // action police pkts_rate R pkts_burst B conform-exceed drop/pipe
+Action police_size(uint32_t frame_bytes);  // action police mtu M conform-exceed pipe/continue: larger ones go on here
 Action bpf(const std::string& name, const std::array<uint8_t, 8>& tag,
            Control unspec);      // action bpf …; unspec: TC_ACT_UNSPEC
 Action set_mark(uint32_t mark);  // action skbedit mark M

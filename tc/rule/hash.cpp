@@ -145,6 +145,7 @@ uint8_t number(Control control) {
     case Control::stolen: return 6;
     case Control::redirect: return 7;
     case Control::other: return 8;
+    case Control::next_rule: return 9;
   }
   return 0;
 }
@@ -242,13 +243,14 @@ struct PutAction {
     out.put(a.verdict);
   }
   void operator()(const Police& a) const {
-    out.put<uint8_t>(9);
+    out.put<uint8_t>(a.mtu == 0 ? 9 : 13);  // 9 as ever: sizes came later
     out.put(a.rate_bytes_per_second);
     out.put(a.burst_bytes);
     out.put(a.rate_packets_per_second);
     out.put(a.burst_packets);
     out.put(a.exceed);
     out.put(a.conform);
+    if (a.mtu != 0) out.put(a.mtu);
   }
   void operator()(const SkbeditMark& a) const {
     out.put<uint8_t>(10);

@@ -198,6 +198,7 @@ std::string verdict_text(const Verdict& verdict) {
     case Control::reclassify: return "reclassify";
     case Control::stolen: return "stolen";
     case Control::redirect: return "redirect";
+    case Control::next_rule: return "continue";
     case Control::other: return "control " + std::to_string(static_cast<int32_t>(verdict.chain));
   }
   return "?";
@@ -349,6 +350,7 @@ std::string police_text(const Police& police) {
     text += " pkts_rate " + std::to_string(police.rate_packets_per_second) + " pkts_burst " +
             std::to_string(police.burst_packets);
   }
+  if (police.mtu != 0) text += " mtu " + std::to_string(police.mtu);
   return text + " conform-exceed " + verdict_text(police.exceed) + "/" + verdict_text(police.conform);
 }
 

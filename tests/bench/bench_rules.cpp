@@ -295,11 +295,6 @@ json pure(const std::string& directory, long times) {
     facts.uplink = IfIndex(2);
     facts.vxlan = IfIndex(3);
     facts.uplink_mac = *MacAddr::parse("02:00:00:00:f1:01");
-    facts.answer_neighbour.name = "sepal_neigh";
-    facts.choose_slice.name = "sepal_slice";
-    facts.speak_icmp.name = "sepal_icmp";
-    facts.judge_policy.name = "sepal_policy";
-    facts.hear_question.name = "sepal_question";
     uint32_t index = 10;
     for (const auto& tenant : config.tenants)
       for (const auto& port : tenant.ports) facts.ports.emplace(tc::PortKey{tenant.name, port.name}, IfIndex(index++));

@@ -10,7 +10,8 @@
 namespace sepal::bench {
 namespace {
 
-constexpr const char* kNames[] = {"sepal_neigh", "sepal_slice", "sepal_policy", "sepal_icmp", "sepal_question"};
+constexpr const char* kNames[] = {"sepal_neigh", "sepal_slice",    "sepal_policy",
+                                  "sepal_icmp",  "sepal_question", "sepal_room"};
 
 Result<int> open_program(const std::string& name) {
   const std::string path = std::string(kPinDirectory) + "/" + name;
@@ -29,14 +30,14 @@ Result<int> open_program(const std::string& name) {
 
 }  // namespace
 
-Result<agent::SlowPathPrograms> StandInPrograms::programs() {
+Result<tc::BpfPrograms> StandInPrograms::programs() {
   for (const char* name : kNames) {
     if (fds_.contains(name)) continue;
     auto fd = open_program(name);
     if (!fd) return Unexpected(fd.error());
     fds_.emplace(name, UniqueFd(*fd));
   }
-  return agent::SlowPathPrograms{{kNames[0], {}}, {kNames[1], {}}, {kNames[2], {}}, {kNames[3], {}}, {kNames[4], {}}};
+  return tc::BpfPrograms();
 }
 
 Result<int> StandInPrograms::program_fd(const tc::Bpf& action) {

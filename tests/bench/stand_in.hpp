@@ -14,7 +14,7 @@ inline constexpr const char* kPinDirectory = "/sys/fs/bpf/sepal-bench";
 
 class StandInPrograms : public agent::SlowPath {
  public:
-  Result<agent::SlowPathPrograms> programs() override;
+  Result<tc::BpfPrograms> programs() override;
   Result<void> pin() override { return {}; }
   Result<int> program_fd(const tc::Bpf& action) override;
   Result<void> put_entries(const std::vector<tc::NeighbourEntry>&, const std::vector<tc::SliceEntry>&) override {

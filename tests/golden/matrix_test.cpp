@@ -42,10 +42,6 @@ Facts facts_for(const config::Config& config) {
   for (const config::Tenant& tenant : config.tenants)
     for (const config::Port& port : tenant.ports) facts.ports[{tenant.name, port.name}] = IfIndex(next++);
   facts.public_gateway4 = facts.public_gateway6 = MacAddr{{0x02, 0, 0, 0, 0x30, 1}};
-  facts.answer_neighbour = {"sepal_neigh", {}};
-  facts.hear_question = {"sepal_question", {}};
-  facts.choose_slice = {"sepal_slice", {}};
-  facts.speak_icmp = {"sepal_icmp", {}};
   return facts;
 }
 

@@ -103,6 +103,7 @@ Result<void> FakeConntrack::transact(Bytes& requests, const std::function<void(s
 }
 
 Result<void> FakeConntrack::dump(Bytes /*request*/, const netlink::MessageSink& sink) {
+  ++dumps;
   if (!supported) return fail_errno(EINVAL, "dump");
   for (const Connection& connection : table) {
     if (auto shown = sink(connection_message(connection)); !shown) return shown;

@@ -14,6 +14,7 @@ class FakeConntrack : public netlink::Transport {
   std::deque<netlink::Connection> table;
   bool allowed = true;     // false: no CAP_NET_ADMIN, every deletion is refused
   bool supported = true;   // false: no ctnetlink in this kernel
+  size_t dumps = 0;        // asked for
   bool vanishing = false;  // entries end by themselves between the dump and their deletion
 
   Result<void> transact(netlink::Bytes& requests,

@@ -1,35 +1,43 @@
 """Guests configure themselves: real clients, and questions that no honest client asks."""
 
 import json
+import signal
+import subprocess
+import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
-from scapy.layers.inet6 import ICMPv6ND_RA
+from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptRDNSS
 
-from tests.lab.packets import IP, UDP, Ether, IPv6, Raw
+from tests.lab.packets import ARP, IP, UDP, Ether, ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6, Raw
 from tests.vm.fixtures import GATEWAY_MAC
+from tests.vm.test_limits import rate_limited
 
 pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 MAC = "02:00:00:00:01:01"
+APP_MAC = "02:00:00:00:01:03"
 GATEWAY = "10.0.0.254"
 UDHCPC = "busybox udhcpc -f -n -q -t 5 -T 2 -i eth0 -s /etc/udhcpc/default.script"
 
 
 class Client:
-    """DHCP by hand, out of blue-web."""
+    """DHCP by hand, out of blue-web or another guest."""
 
-    def __init__(self, lab):
-        self.ns = lab.ns("blue-web")
+    def __init__(self, lab, guest="blue-web", mac=MAC):
+        self.ns = lab.ns(guest)
+        self.mac = mac
         self.xid = 0x1000
 
-    def frame(self, kind, *options, mac=MAC, client="0.0.0.0", source="0.0.0.0", to="255.255.255.255", flags=0, relay="0.0.0.0"):
+    def frame(self, kind, *options, mac=None, client="0.0.0.0", source="0.0.0.0", to="255.255.255.255", flags=0, relay="0.0.0.0"):
         self.xid += 1
-        return (Ether(src=MAC, dst=BROADCAST if to == "255.255.255.255" else GATEWAY_MAC) / IP(src=source, dst=to)
+        asks_for = bytes.fromhex((mac or self.mac).replace(":", ""))
+        return (Ether(src=self.mac, dst=BROADCAST if to == "255.255.255.255" else GATEWAY_MAC) / IP(src=source, dst=to)
                 / UDP(sport=68, dport=67)
-                / BOOTP(op=1, chaddr=bytes.fromhex(mac.replace(":", "")), xid=self.xid, ciaddr=client, flags=flags, giaddr=relay)
+                / BOOTP(op=1, chaddr=asks_for, xid=self.xid, ciaddr=client, flags=flags, giaddr=relay)
                 / DHCP(options=[("message-type", kind), *options, "end"]))
 
     def ask(self, kind, *options, **fields):
@@ -39,8 +47,27 @@ class Client:
             self.ns.send("eth0", frame)
             try:
                 return sniffer.wait_for(lambda p: BOOTP in p and p[BOOTP].op == 2 and p[BOOTP].xid == self.xid, 2)
-            except Exception:
+            except TimeoutError:
                 return None
+
+    @contextmanager
+    def flood(self, frame, per_second):
+        """Sends the frame again and again meanwhile; yields a list that holds how often."""
+        self.ns.send("eth0", frame)  # here, for the socket is made in the namespace of the thread
+        end, sent = threading.Event(), [1]
+
+        def send():
+            while not end.wait(1 / per_second):
+                self.ns.send("eth0", frame)
+                sent[0] += 1
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            yield sent
+        finally:
+            end.set()
+            thread.join()
 
 
 @pytest.fixture
@@ -109,6 +136,24 @@ def test_dhclient_configures_a_guest(lab, bare, reconfigure, tmp_path, gateway):
             bare.run(f"dhclient -4 -x {files} eth0", check=False)
 
 
+def test_a_client_renews_its_lease_with_the_gateway(lab, bare):
+    """udhcpc asks again when it is told to, from its address and to the server alone, as it would at half of the lease."""
+    udhcpc = bare.popen(["busybox", "udhcpc", "-f", "-n", "-i", "eth0", "-s", "/etc/udhcpc/default.script"],
+                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        lab.wait_until(lambda: default_route(bare) and "10.0.0.1/24" in bare.run("ip -4 addr show dev eth0"), 20, "a lease")
+        time.sleep(1)  # its script has more to do
+        with bare.sniff("eth0") as sniffer:
+            udhcpc.send_signal(signal.SIGUSR1)
+            asked = sniffer.wait_for(lambda p: BOOTP in p and p[BOOTP].op == 1, 10)
+            told = sniffer.wait_for(lambda p: BOOTP in p and p[BOOTP].op == 2, 10)
+        assert (asked[IP].src, asked[IP].dst, asked[BOOTP].ciaddr) == ("10.0.0.1", GATEWAY, "10.0.0.1")
+        assert options_of(told)["message-type"] == 5 and told[IP].dst == "10.0.0.1"
+    finally:
+        udhcpc.kill()
+        udhcpc.wait()
+
+
 def test_the_four_requests_are_acknowledged_or_refused(client):
     offer = client.ask("discover")
     assert options_of(offer)["message-type"] == 2
@@ -133,7 +178,7 @@ def test_inform_is_answered_and_release_is_not(client):
 
 
 def test_what_is_not_the_guests_to_ask_is_not_answered(client):
-    assert client.ask("discover", mac="02:00:00:00:01:03") is None
+    assert client.ask("discover", mac=APP_MAC) is None
     assert client.ask("discover", relay="10.0.0.9") is None
     assert client.ask("discover") is not None
 
@@ -171,15 +216,26 @@ def test_a_guest_is_no_dhcp_server(lab, counters, forge):
     assert counters("h1").dropped("rogue-service") == before + 1
 
 
-def test_a_flood_is_limited_and_the_other_ports_are_answered(lab, client):
-    time.sleep(1.1)
+def cut_off(lab, config):
+    """Packets beyond blue-web's rate. What a NIC's own policer drops, its driver tells nobody."""
+    if lab.nic is None:
+        return rate_limited(lab, config, "port blue-web")
+    guests = [guest.name for guest in lab.description.guests_of("h1")]
+    return lab.nic.port(guests.index("blue-web") + 1)["drop_police"]
+
+
+def test_a_flood_is_limited_and_the_other_ports_are_answered(lab, client, configs):
+    other = Client(lab, "blue-app", APP_MAC)
+    before = cut_off(lab, configs["h1"])
     question = bytes(client.frame("discover"))  # once: to make one takes longer than the limit's second allows
-    with client.ns.sniff("eth0", direction="in") as sniffer:
-        for _ in range(200):
-            client.ns.send("eth0", question)
-        time.sleep(2)
+    with client.ns.sniff("eth0", direction="in") as sniffer, client.flood(question, 500) as sent:
+        time.sleep(1)
+        answer = other.ask("discover")  # waits for 2 s
+        time.sleep(1)
+    assert answer is not None and answer[BOOTP].yiaddr == "10.0.0.3"
     answers = [p for p in sniffer.packets() if BOOTP in p and p[BOOTP].op == 2]
-    assert 0 < len(answers) < 150
+    assert 0 < len(answers) < sent[0] / 2
+    assert cut_off(lab, configs["h1"]) - before >= sent[0] / 2
     status = json.loads(lab.ctl("h1", "status", "--json").out)
     assert status["guests"]["questions"]["DHCPDISCOVER"]["answered"] >= len(answers)
 
@@ -192,6 +248,55 @@ def test_answers_return_with_the_agent(lab, agents, configs, client):
     finally:
         lab.start_agent("h1", configs["h1"].path)
     assert client.ask("discover") is not None
+
+
+def told_of_web(h1, **guests):
+    document = h1.read("blue")
+    for port in document["ports"]:
+        if port["name"] == "blue-web":
+            port["guests"] = guests
+    h1.write("blue", document)
+    h1.reload()
+
+
+def test_a_guest_hears_at_once_of_another_resolver_and_that_it_is_gone(lab, reconfigure):
+    with lab.ns("blue-web").sniff("eth0", direction="in") as sniffer:
+        with reconfigure("h1") as h1:
+            told_of_web(h1, dns=["2001:db8::53"])
+            told = sniffer.wait_for(lambda p: ICMPv6NDOptRDNSS in p, 5)
+        gone = sniffer.wait_for(lambda p: ICMPv6NDOptRDNSS in p and p[ICMPv6NDOptRDNSS].lifetime == 0, 5)
+    for packet in (told, gone):
+        assert (packet[Ether].src, packet[IPv6].src) == (GATEWAY_MAC, "fe80::1")
+        assert (packet[IPv6].dst, packet[IPv6].hlim) == ("ff02::1", 255)
+        assert packet[ICMPv6ND_RA].routerlifetime == 65535
+        assert packet[ICMPv6NDOptRDNSS].dns == ["2001:db8::53"]
+    assert told[ICMPv6NDOptRDNSS].lifetime == 65535
+
+
+def test_a_router_that_is_switched_off_says_so(lab, reconfigure):
+    with lab.ns("blue-web").sniff("eth0", direction="in") as sniffer:
+        with reconfigure("h1") as h1:
+            told_of_web(h1, router_advertisements=False)
+            sniffer.wait_for(lambda p: ICMPv6ND_RA in p and p[ICMPv6ND_RA].routerlifetime == 0, 5)
+        sniffer.wait_for(lambda p: ICMPv6ND_RA in p and p[ICMPv6ND_RA].routerlifetime == 65535, 5)
+
+
+def test_a_guest_that_remembers_another_gateway_learns_where_this_one_is_when_the_agent_begins(lab, agents, configs):
+    guest = lab.ns("blue-web")
+    lab.agents["h1"].stop()
+    for gateway in (GATEWAY, "fe80::1"):
+        guest.run(f"ip neigh replace {gateway} lladdr 02:00:00:00:99:99 dev eth0 nud stale")
+    with guest.sniff("eth0", direction="in") as sniffer:
+        lab.start_agent("h1", configs["h1"].path)
+        arp = sniffer.wait_for(lambda p: ARP in p and p[ARP].psrc == p[ARP].pdst == GATEWAY, 5)
+        nd = sniffer.wait_for(lambda p: ICMPv6ND_NA in p and p[ICMPv6ND_NA].tgt == "fe80::1", 5)
+    assert (arp[Ether].dst, arp[Ether].src, arp[ARP].hwsrc) == (BROADCAST, GATEWAY_MAC, GATEWAY_MAC)
+    assert (nd[Ether].src, nd[IPv6].dst, nd[IPv6].hlim) == (GATEWAY_MAC, "ff02::1", 255)
+    assert (nd[ICMPv6ND_NA].R, nd[ICMPv6ND_NA].S, nd[ICMPv6ND_NA].O) == (1, 0, 1)
+    assert nd[ICMPv6NDOptDstLLAddr].lladdr == GATEWAY_MAC
+    for gateway in (GATEWAY, "fe80::1"):
+        show = f"ip neigh show {gateway} dev eth0"
+        lab.wait_until(lambda show=show: GATEWAY_MAC in guest.run(show), 5, f"the MAC of {gateway}")
 
 
 @pytest.mark.smoke

@@ -92,8 +92,11 @@ def test_a_connection_is_told_when_it_begins_and_when_it_ends_with_all_its_bytes
     assert began[0]["connection"] == ended[0]["connection"]
     assert (began[0]["from"], began[0]["source"], began[0]["destination"]) == ("blue-app", APP[4], DB[4])
     assert "translated" not in began[0]
-    assert (ended[0]["packets"], ended[0]["bytes"]) == (7, 7 * (100 + IP_AND_UDP))
-    assert ended[0]["reply_packets"] == 7
+    if lab.nic is None:
+        assert (ended[0]["packets"], ended[0]["bytes"]) == (7, 7 * (100 + IP_AND_UDP))
+        assert ended[0]["reply_packets"] == 7
+    else:  # what a NIC carried since its driver was asked last is in no count
+        assert 1 <= ended[0]["packets"] <= 7 and 1 <= ended[0]["reply_packets"] <= 7
 
 
 def test_a_translation_stands_in_the_record(lab, reconfigure, flows):
@@ -116,8 +119,11 @@ def test_a_tenant_whose_flow_log_is_off_is_not_told_of(lab, reconfigure, flows):
         flows.wait(lab, event="new", destination_port=7704)
         assert flows.records(destination_port=7703) == []
         h1.edit("blue", flow_log=False)
+        h1.edit("green", flow_log=True)
         h1.reload()
         assert traffic.udp_exchange(lab.ns("blue-app"), lab.ns("blue-db"), DB[4], 7705, count=1).answered == 1
+        assert traffic.udp_exchange(lab.ns("green-web"), lab.ns("green-db"), "10.0.0.2", 7712, count=1).answered == 1
+        flows.wait(lab, event="new", tenant="green", destination_port=7712)  # what began before it has been read by then
         assert flows.records(destination_port=7705) == []
 
 

@@ -32,9 +32,13 @@ def begin(client, server, address, port, count):
             return arrived
 
 
-def rate_limited(lab, config, where):
+def dropped(lab, config, where, reason):
     told = json.loads(lab.ctl("h1", "drops", "--json", "--config", str(config.path)).out)
-    return sum(d["packets"] for d in told["drops"] if (d["where"], d["reason"]) == (where, "rate-limited"))
+    return sum(d["packets"] for d in told["drops"] if (d["where"], d["reason"]) == (where, reason))
+
+
+def rate_limited(lab, config, where):
+    return dropped(lab, config, where, "rate-limited")
 
 
 @pytest.mark.smoke
@@ -56,3 +60,65 @@ def test_a_flood_of_new_connections_is_cut_to_the_ports_limit_and_nobody_else_no
         assert beside.lost == 0
         assert own.lost == 0, "a connection that exists is none that begins"
         assert rate_limited(lab, configs["h1"], "port blue-app") == 0
+
+
+BOUND = 40
+
+
+def bounded(lab, tenant="blue"):
+    """What the daemon says of a tenant's connections, once it has counted."""
+    def told():
+        status = json.loads(lab.ctl("h1", "status", "--json").out)
+        return [t for t in status["connections"] if t["tenant"] == tenant and "counted" in t]
+
+    return lab.wait_until(told, 10, "a count of connections")[0]
+
+
+def with_bound(h1, connections):
+    document = h1.read("blue")
+    document["limits"] = document.get("limits", {}) | {"connections": connections}
+    h1.write("blue", document)
+    h1.reload()
+
+
+@pytest.mark.smoke
+def test_a_tenant_has_no_more_connections_than_it_may_and_nobody_else_notices(lab, reconfigure, configs):
+    web, app, db, green = lab.ns("blue-web"), lab.ns("blue-app"), lab.ns("blue-db"), lab.ns("green-web")
+    with reconfigure("h1") as h1, traffic.Stream(app, db, DB, 7611, per_second=100) as own:
+        with_bound(h1, BOUND)
+        had = bounded(lab)["counted"]
+        assert 1 <= had < BOUND / 2
+        assert begin(web, db, DB, 7612, 3 * BOUND) <= BOUND - had
+        assert dropped(lab, configs["h1"], "port blue-web", "too-many-connections") >= 2 * BOUND
+        assert begin(app, db, DB, 7613, 5) == 0, "the bound is the tenant's, not a port's"
+        lab.wait_until(lambda: bounded(lab)["full"], 10, "word of it")
+        assert "full: blue" in lab.ctl("h1", "status").out
+        assert begin(green, lab.ns("green-db"), DB, 7614, 5) == 5, "another tenant"
+        with_bound(h1, 10 * BOUND)
+        assert begin(web, db, DB, 7615, 20) == 20, "another bound, at once"
+        assert not bounded(lab)["full"]
+    assert own.lost == 0, "a connection that exists goes on"
+
+
+def test_what_has_ended_makes_room_again(lab, reconfigure):
+    web, db = lab.ns("blue-web"), lab.ns("blue-db")
+    with reconfigure("h1") as h1:
+        with_bound(h1, BOUND)
+        begin(web, db, DB, 7621, 2 * BOUND)
+        assert begin(web, db, DB, 7622, 5) == 0
+        assert lab.ctl("h1", "connections", "--delete", "--tenant", "blue", "--config", str(h1.path)).status == 0
+        lab.wait_until(lambda: not bounded(lab)["full"], 15, "another count")
+        assert begin(web, db, DB, 7623, 5) == 5
+
+
+def test_nobody_is_bounded_while_nobody_counts(lab, reconfigure, configs):
+    web, db = lab.ns("blue-web"), lab.ns("blue-db")
+    with reconfigure("h1") as h1:
+        with_bound(h1, BOUND)
+        begin(web, db, DB, 7631, 2 * BOUND)
+        lab.agents["h1"].kill()
+        try:
+            assert begin(web, db, DB, 7632, 5) == 0, "what was said last holds for a while"
+            lab.wait_until(lambda: begin(web, db, DB, 7633, 5) == 5, 60, "it to lapse")
+        finally:
+            lab.start_agent("h1", configs["h1"].path)

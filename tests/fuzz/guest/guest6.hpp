@@ -22,6 +22,7 @@ inline Guest fuzzed_guest() {
   }
   guest.dns = guest.ntp = {*IpAddr::parse("2001:db8:53::1")};
   guest.boot.url = "http://boot.example.com/a.efi";
+  guest.boot.ipxe = "http://boot.example.com/boot.ipxe";
   return guest;
 }
 

@@ -3,12 +3,15 @@
 #include "agent/daemon.hpp"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -43,7 +46,9 @@ class DaemonTest : public AgentTest {
     auto events = Events::open(paths_.socket);
     ASSERT_TRUE(events) << events.error().message();
     events_ = std::move(*events);
-    daemon_.emplace(kernel(), DaemonSettings{config_directory_, paths_, look_interval}, *events_, notifier_);
+    // Devices of the fake kernel have the numbers of real ones: nothing may be sent.
+    const auto nowhere = [](IfIndex, guest::FrameView) { return Result<void>(); };
+    daemon_.emplace(kernel(), DaemonSettings{config_directory_, paths_, look_interval, nowhere}, *events_, notifier_);
     thread_ = std::thread([this] {
       exit_ = daemon_->run();
       events_.reset();
@@ -221,6 +226,47 @@ TEST_F(DaemonTest, a_refused_rule_that_is_due_makes_no_failed_pass_follow_anothe
   EXPECT_TRUE(ask({{"do", "status"}}).contains("error"));
   stop();
   EXPECT_LT(kernel_.dumps, 300U);
+}
+
+TEST_F(DaemonTest, what_a_reload_says_of_the_flow_log_holds_from_the_first_pass_that_succeeds) {
+  const std::string logging =
+      kBlueHead + kWebPort + "security_groups:\n  web: {ingress: [{protocol: tcp, ports: 22, from: any, log: true}]}\n";
+  write_config(kHostYaml + logging + kGreen);
+  start(std::chrono::minutes(10));
+  write_config(kHostYaml + "flow_log: {file: " + directory_ + "/flows.json}\n" + logging + kGreen);
+  kernel_.interrupt_dumps = 300;  // enough for some passes
+  EXPECT_FALSE(ask({{"do", "reload"}})["ok"]);
+  json status;
+  for (int i = 0; i < 3000; ++i) {
+    status = ask({{"do", "status"}});
+    if (!status.contains("error")) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_FALSE(status.contains("error")) << status["error"];
+  stop();
+  EXPECT_EQ(slow_path_.events_asked, 2U) << "at the start, and by the look that found nothing to do";
+}
+
+TEST_F(DaemonTest, a_ring_of_guests_questions_that_cannot_be_read_is_opened_anew_by_a_later_pass) {
+  log::set_level(static_cast<log::Level>(0));
+  const UniqueFd readable(::eventfd(1, EFD_CLOEXEC));
+  FakeQuestions::Queue queue{{IfIndex(4000), {}}};  // from a device that is no port's
+  std::atomic<bool> broken = true;
+  std::atomic<unsigned> opened = 0;
+  slow_path_.open_questions = [&]() -> Result<std::unique_ptr<Questions>> {
+    ++opened;
+    return std::make_unique<FakeQuestions>(queue, readable.get(), &broken);
+  };
+  const auto comes = [](const std::function<bool()>& what) {
+    for (int i = 0; i < 500 && !what(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return what();
+  };
+  start();
+  EXPECT_TRUE(comes([&] { return opened >= 2; }));
+  broken = false;
+  EXPECT_TRUE(comes([&] { return ask({{"do", "status"}})["guests"]["from_no_port"] == 1; }));
+  EXPECT_EQ(ask({{"do", "status"}})["guests"]["hears"], true);
+  stop();
 }
 
 TEST_F(DaemonTest, without_a_valid_configuration_it_does_not_start_and_changes_nothing) {

@@ -97,6 +97,30 @@ TEST_F(Follow, names_the_rule_of_security_groups_that_denied) {
   EXPECT_EQ(teller.tell(denied, kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::conntrack}));
 }
 
+TEST_F(Follow, a_rule_that_drops_all_it_takes_has_one_reason_whatever_its_actions_do) {
+  tc::Bpf program;
+  program.name = "sepal_icmp";
+  add({tc::Police{}, program, tc::Gact{}}, {3, 4, 5}, tc::DropReason::ttl_expired);
+  EXPECT_EQ(DropTeller(shown_, &config_).tell(drop({3, 4, 5}), kTime).reasons,
+            (std::vector<tc::DropReason>{tc::DropReason::ttl_expired}));
+}
+
+TEST_F(Follow, tells_a_denial_from_want_of_room_by_judging_again) {
+  tc::Bpf policy;
+  policy.name = "sepal_policy";
+  tc::Bpf room;
+  room.name = "sepal_room";
+  add({policy, room, tc::Ct{}}, {3, 4, 5}, tc::DropReason::none);
+  sepal_drop marked = drop({3, 4, 5});
+  marked.mark = kBlue.value();
+  const DropTeller teller(shown_, &config_);
+  EXPECT_EQ(teller.tell(marked, kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::denied}));
+  marked.packet[37] = 80;  // the destination port, to which web-0 is open
+  EXPECT_EQ(teller.tell(marked, kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::too_many_connections}));
+  EXPECT_EQ(DropTeller(shown_, nullptr).tell(marked, kTime).reasons,
+            (std::vector<tc::DropReason>{tc::DropReason::denied, tc::DropReason::too_many_connections}));
+}
+
 TEST_F(Follow, puts_the_tag_back_that_the_kernel_keeps_beside_a_packet) {
   add({tc::Gact{}}, {12}, tc::DropReason::unknown_vlan);
   sepal_drop tagged = drop({12});

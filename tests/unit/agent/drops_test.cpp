@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tc/rule/build.hpp"
+
 namespace sepal::agent {
 namespace {
 
@@ -62,6 +64,28 @@ TEST_F(Drops, of_a_program_are_what_the_next_action_never_saw) {
   }
   const std::vector<Drop> expected{{kBlue, "tunnel", tc::DropReason::outside_slice, 7, 0},
                                    {kBlue, "tunnel", tc::DropReason::not_answered, 7, 0}};
+  EXPECT_TRUE(drops_of(shown_) == expected);
+}
+
+TEST_F(Drops, of_a_rule_that_looks_at_sizes_are_what_was_too_big_and_might_not_be_fragmented) {
+  const tc::Bpf program{"sepal_icmp", {}, {tc::Control::next_rule}};
+  ShownRule& rule = add(kWeb, kBlue,
+                        {tc::police_size(1464).kind, tc::SkbeditMark{}, program, tc::SkbeditMark{},
+                         tc::police_packets(5, 5).kind, tc::Mirred{}});
+  rule.origin.emplace();
+  rule.origin->drop = tc::DropReason::too_big;
+  const uint64_t seen[] = {1000, 20, 20, 12, 12, 5};
+  for (size_t i = 0; i < std::size(seen); ++i) rule.filter.state.stats[i].packets = seen[i];
+  const std::vector<Drop> expected{{kBlue, "port web-0", tc::DropReason::too_big, 12, 0}};
+  EXPECT_TRUE(drops_of(shown_) == expected);
+}
+
+TEST_F(Drops, of_the_program_that_bounds_connections_have_a_reason_of_their_own) {
+  ShownRule& rule = add(kWeb, kBlue, {tc::Bpf{"sepal_room", {}, {tc::Control::drop}}, tc::Ct{}, tc::Gact{}});
+  for (auto& stats : rule.filter.state.stats) stats.packets = 4;
+  rule.filter.state.stats[0].packets = 10;
+  rule.filter.state.stats[0].drops = 6;
+  const std::vector<Drop> expected{{kBlue, "port web-0", tc::DropReason::too_many_connections, 6, 0}};
   EXPECT_TRUE(drops_of(shown_) == expected);
 }
 

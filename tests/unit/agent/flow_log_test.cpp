@@ -1,4 +1,5 @@
 // What the flow log says of events, and where its lines go when they cannot all be written.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
@@ -11,6 +12,8 @@
 
 #include "agent/flow_book.hpp"
 #include "agent/flow_sink.hpp"
+#include "base/log.hpp"
+#include "base/unique_fd.hpp"
 #include "policy/judge.hpp"
 #include "policy/network.hpp"
 
@@ -65,17 +68,17 @@ SavedState served() {
 }
 
 // The event that the program would write of a new connection to web-0, if any.
-std::optional<sepal_event> event_of(const config::Config& config, uint16_t port) {
+std::optional<sepal_event> event_of(const config::Config& config, uint16_t port, const char* from = "10.9.9.9") {
   const auto policies = policy::compile(config);
   const policy::Judge judge(policies[0].tables);
-  const policy::Verdict said = judge.judge({ip("10.9.9.9"), ip("10.0.0.1"), IPPROTO_TCP, port, false});
+  const policy::Verdict said = judge.judge({ip(from), ip("10.0.0.1"), IPPROTO_TCP, port, false});
   sepal_event event{};
   event.kind = policy::event_of(said);
   if (event.kind == SEPAL_EVENT_NONE) return std::nullopt;
   event.vni = kBlue.value();
   event.egress = policy::telling_rule(said.egress);
-  event.ingress = policy::telling_rule(said.ingress);
-  const IpAddr source = ip("10.9.9.9");
+  event.ingress = said.egress.allows() ? policy::telling_rule(said.ingress) : uint32_t{SEPAL_RULE_NO_GROUPS};
+  const IpAddr source = ip(from);
   const IpAddr destination = ip("10.0.0.1");
   std::copy_n(source.bytes.begin(), 4, event.source);
   std::copy_n(destination.bytes.begin(), 4, event.destination);
@@ -87,8 +90,8 @@ std::optional<sepal_event> event_of(const config::Config& config, uint16_t port)
   return event;
 }
 
-json told(const config::Config& config, uint16_t port) {
-  const auto event = event_of(config, port);
+json told(const config::Config& config, uint16_t port, const char* from = "10.9.9.9") {
+  const auto event = event_of(config, port, from);
   if (!event) return nullptr;
   return json::parse(FlowBook(config, served()).line(*event, kTime));
 }
@@ -122,6 +125,51 @@ TEST(FlowLog, an_audited_denial_is_told_as_such) {
   EXPECT_EQ(told(config, 82), nullptr);
   config.tenants[0].flow_log = true;
   EXPECT_EQ(told(config, 82)["event"], "audited");
+}
+
+// Port db-0, whose group may connect to nothing; web-0 lets in what its rules say.
+config::Config blue_with_db(bool db_audits, std::vector<config::GroupRule> ingress) {
+  auto config = blue(true, std::move(ingress));
+  config::SecurityGroup db;
+  db.name = "db";
+  db.audit = db_audits;
+  db.egress = {tcp_rule(22, false, true)};
+  config.tenants[0].security_groups.push_back(db);
+  config::Port port;
+  port.name = "db-0";
+  port.addresses = {ip("10.0.0.2")};
+  port.security_groups = {"db"};
+  config.tenants[0].ports.push_back(port);
+  return config;
+}
+
+TEST(FlowLog, a_denial_is_told_by_the_side_that_denied_and_not_by_one_that_only_would) {
+  const auto tried = told(blue_with_db(true, {tcp_rule(22, false, false)}), 22, "10.0.0.2");
+  EXPECT_EQ(tried["event"], "denied");
+  EXPECT_EQ(tried["rule"], "group web, ingress: deny tcp 22 from any");
+  const auto kept_in = told(blue_with_db(false, {tcp_rule(22, false, false)}), 22, "10.0.0.2");
+  EXPECT_EQ(kept_in["event"], "denied");
+  EXPECT_EQ(kept_in["rule"], "group db, egress: deny tcp 22 to any");
+  const auto passed = told(blue_with_db(true, {tcp_rule(22, true, false)}), 22, "10.0.0.2");
+  EXPECT_EQ(passed["event"], "audited");
+  EXPECT_EQ(passed["rule"], "group db, egress: deny tcp 22 to any");
+}
+
+TEST(FlowLog, a_rule_that_moved_in_its_file_is_named_where_it_stands_now) {
+  auto config = blue(false, {tcp_rule(22, false, true)});
+  FlowBook book(config, served());
+  const auto event = event_of(config, 22);
+  ASSERT_TRUE(event);
+  config.tenants[0].security_groups[0].ingress[0].where.line = 70;
+  book = FlowBook(config, served(), std::move(book));
+  EXPECT_EQ(json::parse(book.line(*event, kTime))["at"], "blue.yaml:70:12");
+  config.files = {"other.yaml"};
+  book = FlowBook(config, served(), std::move(book));
+  EXPECT_EQ(json::parse(book.line(*event, kTime))["at"], "other.yaml:70:12");
+  EXPECT_EQ(json::parse(book.line(*event, kTime))["rule"], "group web, ingress: deny tcp 22 from any");
+  config.tenants[0].name = "azure";
+  book = FlowBook(config, served(), std::move(book));
+  EXPECT_EQ(json::parse(book.line(*event, kTime))["tenant"], "azure");
 }
 
 TEST(FlowLog, wants_of_the_kernel_only_what_somebody_writes) {
@@ -160,6 +208,16 @@ TEST(FlowLog, tells_of_a_connection_with_its_translation_and_what_it_carried) {
       "destination_port":443,"from":"web-0","translated":{"source":"203.0.113.10","source_port":1024},
       "packets":5,"bytes":600,"reply_packets":4,"reply_bytes":5000,"connection":77})"));
   EXPECT_EQ(line->find("{\"time\":"), 0U) << "fields stand in one order";
+}
+
+TEST(FlowLog, names_the_tenant_whose_records_were_lost) {
+  const FlowBook book(blue(true, {}), served());
+  EXPECT_EQ(json::parse(book.lost_line(kTime, 12, "share", kBlue)),
+            json::parse(R"({"time":"2026-01-31T12:34:56.123456Z","event":"lost","tenant":"blue","vni":100,"records":12,
+      "where":"share"})"));
+  EXPECT_EQ(json::parse(book.lost_line(kTime, 3, "ring", Vni())),
+            json::parse(R"({"time":"2026-01-31T12:34:56.123456Z","event":"lost","records":3,"where":"ring"})"));
+  EXPECT_EQ(book.owner(ended()), kBlue);
 }
 
 TEST(FlowLog, without_accounting_leaves_counts_out) {
@@ -253,6 +311,73 @@ TEST_F(Sink, takes_so_many_lines_a_second_and_counts_the_rest) {
   sink_.add("later");
   EXPECT_TRUE(sink_.flush(now + std::chrono::seconds(1)));
   EXPECT_EQ(lines(file()).back(), "later");
+}
+
+TEST_F(Sink, one_tenant_has_half_of_a_second_and_no_more) {
+  const auto now = FlowSink::Clock::now();
+  unsigned taken = 0;
+  while (taken < FlowSink::kFileLinesPerSecond && sink_.take_share(kBlue, now)) ++taken;
+  EXPECT_EQ(taken, FlowSink::kFileLinesPerSecond / 2);
+  EXPECT_TRUE(sink_.take_share(Vni(200), now)) << "another's share is its own";
+  EXPECT_FALSE(sink_.take_share(kBlue, now + std::chrono::milliseconds(900)));
+  EXPECT_TRUE(sink_.take_share(kBlue, now + std::chrono::seconds(1)));
+}
+
+TEST_F(Sink, after_a_line_that_was_cut_a_new_file_begins_with_a_whole_one) {
+  ASSERT_EQ(::mkfifo(file().c_str(), 0600), 0);
+  const UniqueFd reader(::open(file().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(reader.valid());
+  sink_.add(std::string(500'000, 'x'));  // more than a pipe holds
+  EXPECT_TRUE(sink_.flush());
+  EXPECT_EQ(sink_.take_lost(), 1U) << "cut";
+  std::filesystem::rename(file(), file() + ".1");
+  sink_.reopen();
+  sink_.add("whole");
+  EXPECT_TRUE(sink_.flush());
+  EXPECT_EQ(lines(file()), (std::vector<std::string>{"whole"}));
+}
+
+TEST_F(Sink, a_file_that_it_makes_may_be_read_by_its_group_and_another_keeps_its_mode) {
+  const auto mode_of = [](const std::string& path) {
+    struct stat info{};
+    EXPECT_EQ(::stat(path.c_str(), &info), 0);
+    return info.st_mode & 0777U;
+  };
+  const mode_t before = ::umask(0077);
+  sink_.add("new");
+  sink_.flush();
+  ::umask(before);
+  EXPECT_EQ(mode_of(file()), 0640U);
+  ASSERT_EQ(::chmod(file().c_str(), 0600), 0);
+  sink_.reopen();
+  sink_.add("old");
+  sink_.flush();
+  EXPECT_EQ(mode_of(file()), 0600U);
+  EXPECT_EQ(lines(file()), (std::vector<std::string>{"new", "old"}));
+}
+
+TEST_F(Sink, the_journal_has_records_whatever_else_is_logged) {
+  sink_.set_file("");
+  log::set_level(log::Level::error);
+  testing::internal::CaptureStderr();
+  sink_.add("{}");
+  EXPECT_TRUE(sink_.flush());
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("flow: {}\n"), std::string::npos);
+  EXPECT_EQ(sink_.take_lost(), 0U);
+  log::set_level(log::Level::info);
+}
+
+TEST_F(Sink, what_the_journal_does_not_take_is_lost) {
+  sink_.set_file("");
+  const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  const UniqueFd before(::dup(STDERR_FILENO));
+  ASSERT_TRUE(full.valid() && before.valid());
+  ASSERT_GE(::dup2(full.get(), STDERR_FILENO), 0);
+  sink_.add("lost");
+  const bool written = sink_.flush();
+  ::dup2(before.get(), STDERR_FILENO);
+  EXPECT_FALSE(written);
+  EXPECT_EQ(sink_.take_lost(), 1U);
 }
 
 TEST_F(Sink, a_pipe_that_nobody_reads_is_no_place_to_wait) {

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "agent/guest_of.hpp"
 #include "base/log.hpp"
@@ -51,12 +54,63 @@ std::vector<uint8_t> discover(uint8_t mac_end) {
   return frame;
 }
 
+// Of web's guest, without a client identifier; with the checksum that a virtual NIC would complete.
+std::vector<uint8_t> solicit6() {
+  std::vector<uint8_t> frame(66);
+  frame[6] = 0x02, frame[11] = 1;
+  frame[12] = 0x86, frame[13] = 0xdd;
+  frame[14] = 0x60, frame[19] = 12, frame[20] = 17, frame[21] = 1;
+  frame[22] = 0xfe, frame[23] = 0x80, frame[37] = 9;
+  frame[38] = 0xff, frame[39] = 0x02, frame[51] = 1, frame[53] = 2;
+  frame[54] = 0x02, frame[55] = 0x22, frame[56] = 0x02, frame[57] = 0x23, frame[59] = 12;
+  frame[60] = 0xfd, frame[61] = 0xac;
+  frame[62] = 1;
+  return frame;
+}
+
+// From a MAC that is nobody's.
+std::vector<uint8_t> router_solicitation() {
+  std::vector<uint8_t> frame(62);
+  frame[12] = 0x86, frame[13] = 0xdd;
+  frame[14] = 0x60, frame[19] = 8, frame[20] = 58, frame[21] = 255;
+  frame[54] = 133;
+  return frame;
+}
+
+bool is_router_advertisement(const std::vector<uint8_t>& frame) {
+  return frame.size() > 61 && frame[12] == 0x86 && frame[13] == 0xdd && frame[54] == 134;
+}
+int router_lifetime(const std::vector<uint8_t>& frame) { return frame[60] << 8 | frame[61]; }
+
+size_t count_of(const std::string& what, const std::string& text) {
+  size_t count = 0;
+  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++count;
+  return count;
+}
+
 class GuestServicesTest : public ::testing::Test {
  protected:
   GuestServicesTest() {
     log::set_level(log::Level::error);
-    services_.hear(std::make_unique<FakeQuestions>(queue_, -1));
+    hear();
     services_.serve(config_, ports_, now_);
+  }
+
+  void hear() { services_.hear(std::make_unique<FakeQuestions>(queue_, -1, &broken_)); }
+  // The log of a turn.
+  std::string log_of_a_turn() {
+    log::set_level(log::Level::info);
+    testing::internal::CaptureStderr();
+    services_.answer_some(now_);
+    log::set_level(log::Level::error);
+    return testing::internal::GetCapturedStderr();
+  }
+  // All that is said unasked at the start, and forgets it.
+  void let_pass_what_is_said_at_first() {
+    services_.announce(now_);
+    services_.announce(now_ + std::chrono::seconds(1));
+    services_.advertise(now_);
+    sent_.clear();
   }
 
   struct Sent {
@@ -68,7 +122,10 @@ class GuestServicesTest : public ::testing::Test {
   FakeQuestions::Queue queue_;
   std::vector<Sent> sent_;
   bool refuses_ = false;
+  bool throws_ = false;
+  std::atomic<bool> broken_ = false;
   GuestServices services_{[this](IfIndex device, guest::FrameView frame) -> Result<void> {
+    if (throws_) throw std::runtime_error("out of order");
     if (refuses_) return fail(Errc::transient, "no room");
     sent_.push_back({device, {frame.begin(), frame.end()}});
     return {};
@@ -109,8 +166,165 @@ TEST_F(GuestServicesTest, what_cannot_be_sent_is_counted_and_forgotten) {
   EXPECT_EQ(services_.to_json()["questions"]["DHCPDISCOVER"]["answered"], 0);
 }
 
+TEST_F(GuestServicesTest, why_an_answer_was_not_sent_stands_in_the_log) {
+  refuses_ = true;
+  queue_.push_back({IfIndex(7), discover(1)});
+  const std::string line = "guest-unanswered: tenant blue, port web: DHCPDISCOVER: DHCPOFFER, not sent: no room\n";
+  EXPECT_EQ(count_of(line, log_of_a_turn()), 1U);
+}
+
+TEST_F(GuestServicesTest, a_guest_with_much_to_ask_does_not_hide_the_others_in_the_log) {
+  for (int i = 0; i < 40; ++i) queue_.push_back({IfIndex(7), discover(1)});
+  queue_.push_back({IfIndex(8), discover(2)});
+  const std::string lines = log_of_a_turn();
+  EXPECT_EQ(count_of("port web: ", lines), 5U);
+  EXPECT_EQ(count_of("port db: ", lines), 1U);
+  now_ += std::chrono::seconds(10);
+  queue_.push_back({IfIndex(7), discover(1)});
+  const std::string later = log_of_a_turn();
+  EXPECT_EQ(count_of("guest-asked: and 35 more questions of guests", later), 1U);
+  EXPECT_EQ(count_of("port web: ", later), 1U);
+}
+
+TEST_F(GuestServicesTest, questions_are_counted_by_what_they_are) {
+  queue_.push_back({IfIndex(7), solicit6()});
+  queue_.push_back({IfIndex(7), router_solicitation()});
+  queue_.push_back({IfIndex(7), std::vector<uint8_t>(60)});
+  services_.answer_some(now_);
+  nlohmann::json kinds = services_.to_json()["questions"];
+  EXPECT_EQ(kinds.size(), 3U) << kinds;
+  for (const char* kind : {"DHCPv6 solicit", "router solicitation", "malformed"})
+    EXPECT_EQ(kinds[kind]["asked"], 1) << kinds;
+}
+
+// What reads the ring is C: an exception that left us there would end the process, or worse.
+TEST_F(GuestServicesTest, a_question_that_makes_answering_throw_is_counted_and_the_next_one_is_answered) {
+  throws_ = true;
+  queue_.push_back({IfIndex(7), discover(1)});
+  EXPECT_EQ(count_of("guest-unanswered: tenant blue, port web: fault: out of order\n", log_of_a_turn()), 1U);
+  throws_ = false;
+  queue_.push_back({IfIndex(7), discover(1)});
+  EXPECT_TRUE(services_.answer_some(now_));
+  EXPECT_EQ(services_.to_json()["questions"]["fault"]["asked"], 1);
+  EXPECT_EQ(services_.to_json()["questions"]["DHCPDISCOVER"]["answered"], 1);
+}
+
+TEST_F(GuestServicesTest, questions_that_cannot_be_read_are_let_go_of_said_once_and_heard_again_from_a_new_ring) {
+  const std::string line = "guests-unheard: read the ring of a test\n";
+  queue_.push_back({IfIndex(7), discover(1)});
+  broken_ = true;
+  EXPECT_EQ(count_of(line, log_of_a_turn()), 1U);
+  EXPECT_FALSE(services_.hears());
+  EXPECT_FALSE(services_.answer_some(now_));
+  hear();
+  EXPECT_EQ(log_of_a_turn(), "") << "a fault that lasts is one line";
+  EXPECT_FALSE(services_.hears());
+  broken_ = false;
+  hear();
+  EXPECT_TRUE(services_.answer_some(now_));
+  EXPECT_EQ(sent_.size(), 1U);
+  broken_ = true;
+  EXPECT_EQ(count_of(line, log_of_a_turn()), 1U);
+}
+
+TEST_F(GuestServicesTest, a_port_that_appears_is_told_where_its_gateways_are_twice) {
+  services_.announce(now_);
+  // web: those of its three networks; db, without IPv6: those of its own, and 169.254.1.1, which is in every network.
+  EXPECT_EQ(sent_.size(), 5U);
+  EXPECT_EQ(services_.to_json()["announced"], 5);
+  services_.announce(now_ + std::chrono::milliseconds(999));
+  EXPECT_EQ(sent_.size(), 5U);
+  services_.announce(now_ + std::chrono::seconds(1));
+  EXPECT_EQ(sent_.size(), 10U);
+  services_.announce(now_ + std::chrono::seconds(100));
+  EXPECT_EQ(sent_.size(), 10U);
+}
+
+TEST_F(GuestServicesTest, a_gateway_with_another_mac_is_announced_and_the_same_one_is_not_again) {
+  let_pass_what_is_said_at_first();
+  services_.serve(config_, ports_, now_ + std::chrono::seconds(5));
+  services_.announce(now_ + std::chrono::seconds(5));
+  EXPECT_TRUE(sent_.empty());
+  config::Config other = config_;
+  other.host.gateway_mac.bytes[5] ^= 1;
+  services_.serve(other, ports_, now_ + std::chrono::seconds(5));
+  services_.announce(now_ + std::chrono::seconds(5));
+  EXPECT_EQ(sent_.size(), 5U);
+}
+
+TEST_F(GuestServicesTest, what_a_router_says_is_told_at_once_when_it_changes_and_what_held_before_is_withdrawn) {
+  let_pass_what_is_said_at_first();
+  const auto later = now_ + std::chrono::seconds(10);
+  config::Config other = config_;
+  other.host.guests.dns = std::vector<IpAddr>{*IpAddr::parse("fd00::53")};
+  services_.serve(other, ports_, later);
+  EXPECT_EQ(services_.next(), later);
+  services_.advertise(later);
+  ASSERT_EQ(sent_.size(), 1U) << "nothing that was told before ends";
+  EXPECT_TRUE(is_router_advertisement(sent_[0].frame));
+  services_.serve(config_, ports_, later);
+  services_.advertise(later);
+  ASSERT_EQ(sent_.size(), 3U);
+  for (const Sent& sent : sent_) {
+    EXPECT_EQ(sent.device, IfIndex(7));
+    EXPECT_EQ(router_lifetime(sent.frame), 65535);
+  }
+  EXPECT_EQ(services_.to_json()["advertised"], 3) << "withdrawals are none";
+}
+
+TEST_F(GuestServicesTest, what_no_router_says_changes_without_a_word) {
+  let_pass_what_is_said_at_first();
+  config::Config other = config_;
+  other.tenants[0].ports[0].hostname = "www";
+  services_.serve(other, ports_, now_ + std::chrono::seconds(10));
+  EXPECT_EQ(services_.next(), now_ + std::chrono::seconds(200));
+}
+
+TEST_F(GuestServicesTest, a_router_that_is_switched_off_says_so_once) {
+  let_pass_what_is_said_at_first();
+  config::Config other = config_;
+  other.host.guests.router_advertisements = false;
+  services_.serve(other, ports_, now_);
+  services_.advertise(now_);
+  ASSERT_EQ(sent_.size(), 1U);
+  EXPECT_TRUE(is_router_advertisement(sent_[0].frame));
+  EXPECT_EQ(router_lifetime(sent_[0].frame), 0);
+  services_.advertise(now_ + std::chrono::seconds(200));
+  EXPECT_EQ(sent_.size(), 1U);
+}
+
+TEST_F(GuestServicesTest, a_withdrawal_that_could_not_be_sent_is_tried_again) {
+  let_pass_what_is_said_at_first();
+  config::Config other = config_;
+  other.host.guests.router_advertisements = false;
+  services_.serve(other, ports_, now_);
+  refuses_ = true;
+  services_.advertise(now_);
+  refuses_ = false;
+  services_.advertise(now_ + std::chrono::seconds(200));
+  EXPECT_EQ(sent_.size(), 1U);
+}
+
+TEST_F(GuestServicesTest, a_device_that_is_another_ports_now_is_told_at_once_what_holds_there) {
+  let_pass_what_is_said_at_first();
+  const auto later = now_ + std::chrono::seconds(10);
+  std::map<tc::PortKey, IfIndex> ports;
+  ports[{"blue", "db"}] = IfIndex(7);
+  services_.serve(config_, ports, later);
+  EXPECT_EQ(services_.next(), later);
+  services_.announce(later);
+  EXPECT_EQ(sent_.size(), 2U) << "10.0.0.254 and 169.254.1.1";
+  services_.advertise(later);
+  ASSERT_EQ(sent_.size(), 3U);
+  EXPECT_EQ(sent_[2].device, IfIndex(7));
+  EXPECT_EQ(router_lifetime(sent_[2].frame), 0) << "db's guest has no IPv6 router";
+}
+
 TEST_F(GuestServicesTest, a_port_that_appears_is_advertised_to_at_once_and_then_at_intervals) {
   EXPECT_EQ(services_.next(), now_);
+  services_.announce(now_);
+  services_.announce(now_ + std::chrono::seconds(1));
+  sent_.clear();
   services_.advertise(now_);
   ASSERT_EQ(sent_.size(), 1U) << "db has no IPv6 address";
   EXPECT_EQ(sent_[0].device, IfIndex(7));
@@ -147,6 +361,8 @@ TEST(GuestOf, is_what_the_configuration_says_of_the_port) {
       {*IpAddr::parse("10.0.1.1"), *IpPrefix::parse("10.0.1.0/24"), *IpAddr::parse("169.254.1.1")},
       {*IpAddr::parse("fd00:100::1"), *IpPrefix::parse("fd00:100::/64"), *IpAddr::parse("fe80::1")}};
   EXPECT_EQ(web.addresses, addresses);
+  EXPECT_EQ(web.gateways, (std::vector<IpAddr>{*IpAddr::parse("169.254.1.1"), *IpAddr::parse("fe80::1"),
+                                               *IpAddr::parse("10.0.0.254")}));
   EXPECT_TRUE(web.dhcp && web.router_advertisements);
   const guest::Guest db = guest_of(config.host, blue, blue.ports[1]);
   EXPECT_EQ(db.hostname, "base");

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -33,9 +35,12 @@ class FakeQuestions : public Questions {
     std::vector<uint8_t> frame;
   };
   using Queue = std::deque<Asked>;
-  FakeQuestions(Queue& queue, int descriptor) : queue_(queue), descriptor_(descriptor) {}
+  // While `broken` is true nothing can be read.
+  FakeQuestions(Queue& queue, int descriptor, const std::atomic<bool>* broken = nullptr)
+      : queue_(queue), descriptor_(descriptor), broken_(broken) {}
   [[nodiscard]] int descriptor() const override { return descriptor_; }
   Result<size_t> read(const Sink& sink, size_t most) override {
+    if (broken_ != nullptr && *broken_) return fail(Errc::internal, "read the ring of a test");
     size_t read = 0;
     for (; read < most && !queue_.empty(); ++read) {
       const Asked asked = std::move(queue_.front());
@@ -48,14 +53,15 @@ class FakeQuestions : public Questions {
  private:
   Queue& queue_;
   int descriptor_;
+  const std::atomic<bool>* broken_;
 };
 
 // eBPF that only remembers.
 class FakeSlowPath : public SlowPath {
  public:
   bool pinned = false;
-  SlowPathPrograms loaded{
-      {"sepal_neigh", {1}}, {"sepal_slice", {2}}, {"sepal_policy", {3}}, {"sepal_icmp", {4}}, {"sepal_question", {5}}};
+  tc::BpfPrograms loaded{{"sepal_neigh", {1}}, {"sepal_slice", {2}},    {"sepal_policy", {3}},
+                         {"sepal_icmp", {4}},  {"sepal_question", {5}}, {"sepal_room", {6}}};
   std::vector<tc::NeighbourEntry> neighbours;  // sorted
   std::vector<tc::SliceEntry> slices;          // sorted
   std::map<Vni, uint64_t> in_force;
@@ -63,7 +69,7 @@ class FakeSlowPath : public SlowPath {
   std::set<Vni> refused_policies;  // of these tenants
   std::vector<std::string> calls;  // "put", "drop", "put some", "drop some"
 
-  Result<SlowPathPrograms> programs() override { return loaded; }
+  Result<tc::BpfPrograms> programs() override { return loaded; }
   Result<void> pin() override {
     pinned = true;
     return {};
@@ -73,6 +79,7 @@ class FakeSlowPath : public SlowPath {
            : action.name == "sepal_slice"  ? 101
            : action.name == "sepal_policy" ? 102
            : action.name == "sepal_icmp"   ? 103
+           : action.name == "sepal_room"   ? 105
                                            : 104;
   }
   Result<void> put_entries(const std::vector<tc::NeighbourEntry>& n, const std::vector<tc::SliceEntry>& s) override {
@@ -120,8 +127,33 @@ class FakeSlowPath : public SlowPath {
     return {};
   }
   Result<std::vector<policy::RuleCount>> policy_counts() override { return counts; }
-  Result<std::unique_ptr<Questions>> questions() override { return fail(Errc::unsupported, "no ring here"); }
+  std::function<Result<std::unique_ptr<Questions>>()> open_questions;  // empty: there is no ring
+  Result<std::unique_ptr<Questions>> questions() override {
+    if (open_questions) return open_questions();
+    return fail(Errc::unsupported, "no ring here");
+  }
   Result<uint64_t> questions_lost() override { return uint64_t{0}; }
+  unsigned events_asked = 0;  // how often the flow log asked for its ring
+  Result<int> events() override {
+    ++events_asked;
+    return fail(Errc::unsupported, "no ring here");
+  }
+  struct Bound {
+    uint64_t begun_max = 0;
+    std::chrono::steady_clock::time_point until;
+  };
+  std::map<Vni, uint64_t> begun_by;  // how many connections tenants have begun, ever
+  std::map<Vni, Bound> bounds;
+  Result<std::map<Vni, uint64_t>> begun(const std::set<Vni>& bounded) override {
+    std::erase_if(bounds, [&](const auto& entry) { return !bounded.contains(entry.first); });
+    std::map<Vni, uint64_t> by_vni;
+    for (const Vni vni : bounded) by_vni[vni] = begun_by[vni];
+    return by_vni;
+  }
+  Result<void> bound(Vni vni, uint64_t begun_max, std::chrono::steady_clock::time_point until) override {
+    bounds[vni] = {begun_max, until};
+    return {};
+  }
   Result<bool> unpin() override { return std::exchange(pinned, false); }
 
  private:

@@ -168,22 +168,32 @@ host.yaml:3:28: underlay: unknown key 'adress'; did you mean address?
      {.host = R"(
 underlay: {device: uplink, address: 192.0.2.1, vlan: 2, mtu: 1600}
 public: {vlan: 30, gateway: 198.51.100.1}
-limits: {connections: 20000}
 )",
       .blue = more(R"(
 services: []
 load_balancers: []
 virtual_ips: []
-limits: {connections: 1000}
 ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], virtual_ips: []}]
 )")},
      R"(
-host.yaml:5:10: limits: connections is not supported yet: this version would not enforce it; remove it
 blue.yaml:6:1: tenant: services is not supported yet: this version would not publish them; remove it
 blue.yaml:7:1: tenant: load_balancers is not supported yet: this version would not balance anything; remove it
 blue.yaml:8:1: tenant: virtual_ips is not supported yet: this version would not answer for them; remove it
-blue.yaml:9:10: limits: connections is not supported yet: this version would not enforce it; remove it
-blue.yaml:10:82: port: virtual_ips is not supported yet: this version would not answer for them; remove it
+blue.yaml:9:82: port: virtual_ips is not supported yet: this version would not answer for them; remove it
+)"},
+    {"connections_are_a_number_of_the_host_or_of_a_tenant",
+     {.host = R"(
+underlay: {device: uplink, address: 192.0.2.1}
+limits: {connections: 0}
+)",
+      .blue = more(R"(
+limits: {connections: 67108865}
+ports: [{name: web, device: v0, mac: "02:00:00:00:00:01", addresses: [10.0.0.1], limits: {connections: 5}}]
+)")},
+     R"(
+host.yaml:4:23: limits: connections: '0' is out of range; write a number from 1 to 67108864
+blue.yaml:6:23: limits: connections: '67108865' is out of range; write a number from 1 to 67108864
+blue.yaml:7:91: limits: unknown key 'connections'; keys here are: arp_nd_per_second, dhcp_per_second, new_connections_per_second
 )"},
     {"a_budget_of_hardware_rules_is_a_number_of_the_host_or_of_a_tenant",
      {.host = R"(

@@ -338,6 +338,40 @@ TEST(Dhcp4, boot_files_are_for_pxe_and_ipxe_gets_its_own) {
   }
 }
 
+TEST(Dhcp4, uefi_that_boots_by_http_knows_its_offer_by_its_vendor_class) {
+  Guest guest = web();
+  guest.boot.file = "http://192.0.2.69/boot.efi";
+  const Question question{.options = {{60, text("HTTPClient:Arch:00016:UNDI:003001")}}};
+  const Said http = read(answer_dhcp4(question.frame(), guest));
+  EXPECT_EQ(http.options.at(60), text("HTTPClient"));
+  EXPECT_EQ(http.options.at(67), text("http://192.0.2.69/boot.efi"));
+  EXPECT_EQ(http.file, "http://192.0.2.69/boot.efi");
+  EXPECT_FALSE(read(answer_dhcp4(question.frame(), web())).options.contains(60)) << "there is nothing to boot from";
+  const Said pxe = read(answer_dhcp4(Question{.options = {{60, text("PXEClient")}}}.frame(), guest));
+  EXPECT_FALSE(pxe.options.contains(60));
+}
+
+TEST(Dhcp4, networks_of_two_addresses_and_of_one_have_no_broadcast_address) {
+  for (const char* subnet : {"10.0.0.0/30", "10.0.0.0/31", "10.0.0.1/32"}) {
+    Guest guest = web();
+    guest.addresses[0].subnet = *IpPrefix::parse(subnet);
+    const Said said = read(answer_dhcp4(Question{.options = {{55, {1, 3, 28, 121}}}}.frame(), guest));
+    EXPECT_EQ(said.options.contains(28), guest.addresses[0].subnet.length <= 30) << subnet;
+  }
+}
+
+TEST(Dhcp4, what_is_behind_the_end_of_options_is_none) {
+  Bytes frame = Question{.options = {{12, text("a")}, {0, {}}}}.frame();
+  const Bytes behind{0x3d, 0xff};  // an identifier that says it is longer than the message
+  frame.insert(frame.end(), behind.begin(), behind.end());
+  put16(frame, 16, frame.size() - 14), put16(frame, 38, frame.size() - 34);
+  const Said said = read(answer_dhcp4(frame, web()));
+  EXPECT_EQ(said.type(), kOffer);
+  EXPECT_FALSE(said.options.contains(61));
+  frame[frame.size() - 3] = 0;  // without that end it is an option like others
+  EXPECT_EQ(answer_dhcp4(frame, web()).what, "malformed DHCP: its options do not fit");
+}
+
 TEST(Dhcp4, the_clients_id_is_repeated) {
   const Said said = read(answer_dhcp4(Question{.options = {{61, {1, 2, 3, 4}}}}.frame(), web()));
   EXPECT_EQ(said.options.at(61), (Bytes{1, 2, 3, 4}));
@@ -358,6 +392,19 @@ TEST(Dhcp4, an_answer_fits_576_bytes_and_leaves_out_what_matters_least_unless_th
   const Said whole = read(answer_dhcp4(question.frame(), guest));
   EXPECT_GT(whole.packet_bytes, 576U);
   EXPECT_TRUE(whole.options.contains(15));
+}
+
+TEST(Dhcp4, a_long_boot_file_is_told_before_what_a_guest_can_boot_without_and_what_is_left_out_is_named) {
+  Guest guest = web();
+  guest.boot.file = std::string(250, 'f');
+  Question question{.options = {{60, text("PXEClient")}, {61, Bytes(10, 7)}}};
+  Answer answer = answer_dhcp4(question.frame(), guest);
+  EXPECT_TRUE(read(answer).options.contains(67));
+  EXPECT_EQ(answer.what, "DHCPDISCOVER: DHCPOFFER, without option 28, 6, 26, 12, 15, 42");
+  question.options.back().second.resize(30, 7);
+  answer = answer_dhcp4(question.frame(), guest);
+  EXPECT_FALSE(read(answer).options.contains(67));
+  EXPECT_EQ(answer.what, "DHCPDISCOVER: DHCPOFFER, without option 67");
 }
 
 TEST(Dhcp4, frames_cut_anywhere_are_malformed_or_answered_and_never_worse) {

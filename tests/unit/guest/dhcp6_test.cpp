@@ -349,18 +349,41 @@ TEST_F(Dhcp6, what_servers_and_relays_say_is_no_question) {
   EXPECT_EQ(silence(message(static_cast<DHCPv6::MessageType>(14))), "malformed DHCPv6: message type 14");
 }
 
-TEST_F(Dhcp6, a_message_to_the_server_alone_is_told_to_ask_all_or_dropped) {
-  Way alone = kToServers;
-  alone.destination = "fe80::1";
-  for (const auto type : {DHCPv6::REQUEST, DHCPv6::RENEW, DHCPv6::RELEASE, DHCPv6::DECLINE}) {
-    DHCPv6 question = message_to_us(type);
-    associate(question, 1, {"2001:db8:1::a"});
-    const DHCPv6 reply = ask(question, alone);
-    EXPECT_EQ(reply.status_code().code, 5);
-    EXPECT_EQ(reply.options().size(), 3U);  // and both identifiers
-  }
-  for (const auto type : {DHCPv6::SOLICIT, DHCPv6::CONFIRM, DHCPv6::REBIND, DHCPv6::INFO_REQUEST})
-    EXPECT_NE(silence(message(type), alone).find("sent to one server"), std::string::npos);
+TEST_F(Dhcp6, ipxe_gets_its_own_url_and_does_not_load_itself_again) {
+  guest_.boot.ipxe = "http://boot.example.com/boot.ipxe";
+  const auto url_for = [&](const DHCPv6& question) {
+    const DHCPv6 reply = ask(question);
+    const auto* option = reply.search_option(static_cast<DHCPv6::OptionTypes>(59));
+    return option == nullptr ? std::string()
+                             : std::string(option->data_ptr(), option->data_ptr() + option->data_size());
+  };
+  EXPECT_EQ(url_for(message(DHCPv6::SOLICIT)), "http://boot.example.com/a.efi");
+  DHCPv6 question = message(DHCPv6::SOLICIT);
+  const std::vector<uint8_t> user_class = {0, 4, 'i', 'P', 'X', 'E'};
+  question.add_option(DHCPv6::option(DHCPv6::USER_CLASS, user_class.begin(), user_class.end()));
+  EXPECT_EQ(url_for(question), "http://boot.example.com/boot.ipxe");
+  guest_.boot.ipxe.clear();
+  EXPECT_EQ(url_for(question), "http://boot.example.com/a.efi");
+}
+
+TEST_F(Dhcp6, uefi_that_boots_by_http_knows_its_offer_by_its_vendor_class) {
+  const auto with_class = [](const std::string& name) {
+    DHCPv6 question = message(DHCPv6::SOLICIT);
+    std::vector<uint8_t> bytes = {0, 0, 0x01, 0x57, 0, static_cast<uint8_t>(name.size())};
+    bytes.insert(bytes.end(), name.begin(), name.end());
+    question.add_option(DHCPv6::option(DHCPv6::VENDOR_CLASS, bytes.begin(), bytes.end()));
+    return question;
+  };
+  const DHCPv6 question = with_class("HTTPClient:Arch:00016:UNDI:003001");
+  const DHCPv6 reply = ask(question);
+  const auto* asked = question.search_option(DHCPv6::VENDOR_CLASS);
+  const auto* told = reply.search_option(DHCPv6::VENDOR_CLASS);
+  ASSERT_NE(told, nullptr);
+  EXPECT_EQ(std::vector<uint8_t>(told->data_ptr(), told->data_ptr() + told->data_size()),
+            std::vector<uint8_t>(asked->data_ptr(), asked->data_ptr() + asked->data_size()));
+  EXPECT_EQ(ask(with_class("PXEClient:Arch:00007")).search_option(DHCPv6::VENDOR_CLASS), nullptr);
+  guest_.boot.url.clear();
+  EXPECT_EQ(ask(question).search_option(DHCPv6::VENDOR_CLASS), nullptr) << "there is nothing to boot from";
 }
 
 TEST_F(Dhcp6, only_the_guest_itself_is_answered_and_only_on_its_link) {
@@ -372,8 +395,10 @@ TEST_F(Dhcp6, only_the_guest_itself_is_answered_and_only_on_its_link) {
   way.source = "2001:db8:1::a";
   EXPECT_EQ(silence(question, way), "DHCPv6 from an address that is not link-local");
   way = kToServers;
-  way.destination = "ff05::1:3";
-  EXPECT_EQ(silence(question, way), "DHCPv6 to another server");
+  for (const char* destination : {"ff05::1:3", "fe80::1"}) {  // to one server alone: rules let nothing of it through
+    way.destination = destination;
+    EXPECT_EQ(silence(question, way), "DHCPv6 to another server");
+  }
   way = kToServers;
   way.port = 546;
   EXPECT_EQ(silence(question, way), "not DHCPv6: another port");

@@ -141,6 +141,52 @@ TEST_F(Router, a_guest_without_ipv6_or_with_it_off_hears_nothing) {
   EXPECT_EQ(refusal(hex(kSolicitation)), "router solicitation: off");
 }
 
+TEST_F(Router, what_is_not_told_any_more_is_withdrawn_and_the_router_stays) {
+  Guest now = guest_;
+  now.dns = {ip("2001:db8:53::2"), ip("2001:db8:53::3")};
+  now.domain = "example.org";
+  now.addresses.pop_back();
+  const auto frame = router_withdrawal(guest_, now);
+  ASSERT_TRUE(frame);
+  const ICMPv6 message = advertised_in(frame);
+  EXPECT_EQ(message.type(), ICMPv6::ROUTER_ADVERT);
+  EXPECT_EQ(message.router_lifetime(), 65535);
+  EXPECT_EQ(message.recursive_dns_servers().lifetime, 0U);
+  EXPECT_EQ(message.recursive_dns_servers().servers, std::vector{Tins::IPv6Address("2001:db8:53::1")});
+  EXPECT_EQ(message.dns_search_list().lifetime, 0U);
+  EXPECT_NE(hex(*frame).find("036e6574076578616d706c6503636f6d00"), std::string::npos);
+  EXPECT_EQ(message.prefix_info().prefix, Tins::IPv6Address("2001:db8:2::"));
+  EXPECT_EQ(message.prefix_info().valid_lifetime, 0U);
+  EXPECT_EQ(message.prefix_info().preferred_lifetime, 0U);
+}
+
+TEST_F(Router, where_nothing_ends_nothing_is_withdrawn) {
+  Guest now = guest_;
+  now.dns.push_back(ip("2001:db8:53::3"));
+  now.hostname = "www";
+  EXPECT_EQ(router_withdrawal(guest_, now), std::nullopt);
+  EXPECT_EQ(router_withdrawal(guest_, guest_), std::nullopt);
+  Guest off = guest_;
+  off.router_advertisements = false;
+  EXPECT_EQ(router_withdrawal(off, guest_), std::nullopt) << "it was not told of a router";
+}
+
+TEST_F(Router, a_router_that_ends_says_so_and_leaves_the_networks_that_are_on_link_as_before) {
+  Guest off = guest_;
+  off.router_advertisements = false;
+  const ICMPv6 message = advertised_in(router_withdrawal(guest_, off));
+  EXPECT_EQ(message.router_lifetime(), 0);
+  EXPECT_EQ(message.recursive_dns_servers().lifetime, 0U);
+  EXPECT_EQ(message.recursive_dns_servers().servers.size(), 2U);
+  EXPECT_EQ(message.dns_search_list().lifetime, 0U);
+  EXPECT_EQ(message.search_option(ICMPv6::PREFIX_INFO), nullptr);
+  Guest without = guest_;
+  without.addresses.resize(1);
+  const ICMPv6 last = advertised_in(router_withdrawal(guest_, without));
+  EXPECT_EQ(last.router_lifetime(), 0);
+  EXPECT_EQ(last.prefix_info().valid_lifetime, 0U);
+}
+
 TEST_F(Router, the_longest_advertisement_fits_the_smallest_mtu) {
   for (uint8_t i = 0; i < 100; ++i) {
     IpAddr address = ip("2001:db8:f::");

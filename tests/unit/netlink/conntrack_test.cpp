@@ -6,8 +6,13 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 
+#include <array>
+
+#include "base/unique_fd.hpp"
 #include "netlink/connection_monitor.hpp"
 #include "netlink/message.hpp"
 #include "tests/support/fake_channel.hpp"
@@ -428,6 +433,53 @@ TEST(ConnectionMonitor, counts_what_the_kernel_dropped_and_goes_on) {
   ASSERT_TRUE(lost);
   EXPECT_EQ(*lost, 2U);
   EXPECT_EQ(events, 1U);
+}
+
+// A real socket behind the channel, whose counter of drops the kernel keeps.
+class CountingChannel : public test::FakeChannel {
+ public:
+  explicit CountingChannel(int borrowed) : fd_(borrowed) {}
+  [[nodiscard]] int fd() const override { return fd_; }
+
+ private:
+  int fd_;
+};
+
+TEST(ConnectionMonitor, counts_what_was_dropped_without_a_word) {
+  const UniqueFd udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const int small = 1;  // the kernel takes its own least
+  (void)::setsockopt(udp.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  sockaddr_in self{};
+  self.sin_family = AF_INET;
+  self.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof self;
+  auto* address = reinterpret_cast<sockaddr*>(&self);
+  if (::bind(udp.get(), address, size) != 0 || ::getsockname(udp.get(), address, &size) != 0)
+    GTEST_SKIP() << "no socket on 127.0.0.1 here";
+  ConnectionMonitor monitor(std::make_unique<CountingChannel>(udp.get()));
+  const auto lost = [&monitor] {
+    return monitor.drain([](const ConnectionEvent& /*event*/) {}).value_or(UINT64_MAX);  // without any ENOBUFS
+  };
+  const auto flood = [&] {
+    const std::array<char, 1000> payload{};
+    for (int i = 0; i < 100; ++i) (void)::sendto(udp.get(), payload.data(), payload.size(), 0, address, size);
+  };
+  const auto dropped = [&udp] {
+    std::array<uint32_t, SK_MEMINFO_VARS> info{};
+    socklen_t bytes = sizeof info;
+    (void)::getsockopt(udp.get(), SOL_SOCKET, SO_MEMINFO, info.data(), &bytes);
+    return uint64_t{info[SK_MEMINFO_DROPS]};
+  };
+  EXPECT_EQ(lost(), 0U);
+  flood();
+  const uint64_t first = dropped();
+  if (first == 0) GTEST_SKIP() << "nothing sent to 127.0.0.1 arrives here";
+  uint64_t told = lost();
+  EXPECT_GE(told, first);
+  flood();
+  told += lost();
+  EXPECT_GT(told, first);
+  EXPECT_LE(told, dropped()) << "none is told twice";
 }
 
 TEST(ConnectionMonitor, takes_no_more_in_one_turn_than_its_bound) {

@@ -168,6 +168,7 @@ Police RuleGenerator::police() {
     out.rate_bytes_per_second = 1000 + (coin() ? below(15'000'000) : bits(36));
     out.burst_bytes = 1500 + below(10'000'000);
   }
+  if (below(4) == 0) out = {0, 0, 0, 0, {}, {}, 68 + below(65'000)};
   out.exceed = verdict();
   do {
     out.conform = verdict();

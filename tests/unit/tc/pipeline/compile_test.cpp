@@ -244,8 +244,8 @@ TEST(Compile, a_port_whose_peer_is_beyond_the_nics_zones_leaves_hardware_as_a_wh
 TEST(Group0, lets_in_own_mac_with_own_address_and_punts_what_is_not_for_conntrack) {
   const Config config = blue_with_two_ports();
   const RuleSet rules = compile(config, facts_with_all_ports(config));
-  EXPECT_EQ(chain_text(rules, kWeb, 0).size(), 1U + 3U + 2U + 2U + 4U + 2U + 1U)
-      << "ARP, ND, DHCP, echo requests to the gateways, punts, addresses, the rest";
+  EXPECT_EQ(chain_text(rules, kWeb, 0).size(), 1U + 3U + 2U + 2U + 4U + 1U + 2U + 1U)
+      << "ARP, ND, DHCP, echo requests to the gateways, punts, the size, addresses, the rest";
   const auto lines = chain_text(rules, kWeb, 0);
   EXPECT_NE(std::find_if(lines.begin(), lines.end(),
                          [](const std::string& l) {
@@ -321,6 +321,52 @@ TEST(Group2, a_limit_of_new_connections_stands_before_group_7) {
   EXPECT_TRUE(has_rate(kWeb, "10"));
   EXPECT_TRUE(has_rate(kDb, "100")) << "the other port";
   EXPECT_TRUE(limited(kVxlan).empty()) << "what comes from elsewhere";
+}
+
+// The host's bound or the tenant's own; it asks what is about to be committed, after the security groups.
+TEST(Group7, a_bound_of_connections_asks_before_every_commit) {
+  Config config = blue_with_two_ports();
+  auto asked = [&config](IfIndex device) {
+    size_t rules = 0;
+    for (const std::string& line :
+         chain_text(compile(config, facts_with_all_ports(config)), device, blue(Group::fresh))) {
+      const size_t ask = line.find("sepal_room");
+      if (ask == std::string::npos) continue;
+      EXPECT_LT(line.find("skbedit mark"), ask) << line;
+      EXPECT_LT(ask, line.find("ct commit")) << line;
+      ++rules;
+    }
+    return rules;
+  };
+  EXPECT_EQ(asked(kWeb), 0U);
+  config.host.limits.connections = 1000;
+  EXPECT_GT(asked(kWeb), 0U);
+  EXPECT_GT(asked(kVxlan), 0U) << "whoever begins them";
+  config.host.limits.connections.reset();
+  config.tenants[0].connections = 10;
+  const RuleSet ten = compile(config, facts_with_all_ports(config));
+  EXPECT_GT(asked(kWeb), 0U);
+  config.tenants[0].connections = 20;
+  EXPECT_EQ(compile(config, facts_with_all_ports(config)), ten) << "another number is no other rule";
+}
+
+TEST(Group0, in_software_what_is_larger_than_the_tenants_mtu_goes_back_as_an_error) {
+  Config config = blue_with_two_ports();
+  auto check = [&config] {
+    const RuleSet rules = compile(config, facts_with_all_ports(config));
+    std::vector<const CompiledRule*> found;
+    for (const CompiledRule& rule : rules.rules)
+      if (is_size_check(rule.rule.spec)) found.push_back(&rule);
+    EXPECT_EQ(found.size(), 2U) << "one for each port, none elsewhere";
+    for (const CompiledRule* rule : found) {
+      EXPECT_TRUE(rule->rule.spec.skip_hw && rule->rule.id.chain == 0);
+      EXPECT_EQ(rule->origin.drop, DropReason::too_big);
+    }
+    return std::get<Police>(found.at(0)->rule.spec.actions.front().kind).mtu;
+  };
+  EXPECT_EQ(check(), config.host.underlay.mtu - 50U + 14U);
+  config.tenants[0].mtu = 1400;
+  EXPECT_EQ(check(), 1414U);
 }
 
 TEST(Group0, limits_of_questions_are_the_ports_own_then_its_tenants_then_the_hosts) {

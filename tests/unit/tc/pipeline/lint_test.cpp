@@ -121,7 +121,18 @@ TEST(LintL1, a_punt_in_hardware_makes_up_for_it) {
   EXPECT_TRUE(rules(to("10.0.0.1/32"), 2).add(kPunted, 1, ipv4(), {drop()}).breaks("L1"));
 }
 
-TEST(LintL1, the_rule_that_translates_again_is_the_one_exception) {
+TEST(LintL1, a_rule_that_looks_at_sizes_may_be_overtaken) {
+  EXPECT_FALSE(Rules()
+                   .add(kEncap, 1, Match(), {police_size(1514), drop()}, kSoftware)
+                   .add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)})
+                   .breaks("L1"));
+  EXPECT_TRUE(Rules()
+                  .add(kEncap, 1, Match(), {police_packets(10, 10), drop()}, kSoftware)
+                  .add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)})
+                  .breaks("L1"));
+}
+
+TEST(LintL1, the_rule_that_translates_again_is_an_exception) {
   auto rules = [](const Match& match, const Action& action) {
     return Rules()
         .add(kNat, 2, match, {action, goto_chain(kEncap)}, kSoftware)
@@ -239,6 +250,8 @@ TEST(LintL8, police_drops_what_exceeds_and_pipes_the_rest) {
   two_rates.rate_bytes_per_second = 1000;
   EXPECT_TRUE(rules(two_rates).breaks("L8"));
   EXPECT_TRUE(Rules().add(kNat, 1, ipv4(), {Action{good}}).breaks("L8"));
+  EXPECT_TRUE(Rules().add(kNat, 1, ipv4(), {police_size(1514), drop()}).breaks("L8"));
+  EXPECT_FALSE(Rules().add(kNat, 1, ipv4(), {police_size(1514), drop()}, kSoftware).breaks("L8"));
 }
 
 TEST(LintL9, ct_looks_up_with_nat_and_is_followed_by_something) {

@@ -89,7 +89,7 @@ TEST(Parts, a_fact_that_changes_changes_the_digest_and_a_zone_does_not) {
   others[1].ports[{"t", "p"}] = IfIndex(78);
   others[2].public_gateway6 = model::mac("02:00:00:00:00:99");
   others[3].host_vlans.insert(Vid(9));
-  others[4].answer_neighbour.tag[7] ^= 1U;
+  others[4].programs.answer_neighbour.tag[7] ^= 1U;
   others[5].instance ^= 1U;
   for (const Facts& other : others) EXPECT_NE(digest_without_zones(other), digest_without_zones(facts));
 }

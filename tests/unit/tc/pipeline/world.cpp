@@ -349,11 +349,12 @@ Facts plain_facts(const Config& config) {
     facts.public_gateway4 = config.host.public_net->gateway_mac;
     facts.public_gateway6 = config.host.public_net->gateway_mac;
   }
-  facts.answer_neighbour = {"sepal_neigh", {1, 2, 3, 4, 5, 6, 7, 8}};
-  facts.choose_slice = {"sepal_slice", {8, 7, 6, 5, 4, 3, 2, 1}};
-  facts.speak_icmp = {"sepal_icmp", {1, 3, 5, 7, 2, 4, 6, 8}};
-  facts.hear_question = {"sepal_question", {2, 7, 1, 8, 2, 8, 1, 8}};
-  facts.judge_policy = {"sepal_policy", {3, 1, 4, 1, 5, 9, 2, 6}};
+  facts.programs.answer_neighbour = {"sepal_neigh", {1, 2, 3, 4, 5, 6, 7, 8}};
+  facts.programs.choose_slice = {"sepal_slice", {8, 7, 6, 5, 4, 3, 2, 1}};
+  facts.programs.speak_icmp = {"sepal_icmp", {1, 3, 5, 7, 2, 4, 6, 8}};
+  facts.programs.hear_question = {"sepal_question", {2, 7, 1, 8, 2, 8, 1, 8}};
+  facts.programs.judge_policy = {"sepal_policy", {3, 1, 4, 1, 5, 9, 2, 6}};
+  facts.programs.hold_room = {"sepal_room", {4, 6, 6, 9, 2, 0, 1, 6}};
   facts.instance = 0x1234;
   return facts;
 }

@@ -163,6 +163,7 @@ TEST(ContentHash, changes_with_each_member_of_a_rule) {
   changed(6, [](Action& a) { std::get<Police>(a.kind).rate_bytes_per_second = 1; });
   changed(6, [](Action& a) { std::get<Police>(a.kind).burst_bytes = 1; });
   changed(6, [](Action& a) { std::get<Police>(a.kind).exceed = {Control::pass, 0}; });
+  changed(6, [](Action& a) { std::get<Police>(a.kind).mtu = 1514; });
   changed(6, [](Action& a) { std::get<Police>(a.kind).conform = {Control::pass, 0}; });
   changed(7, [](Action& a) { std::get<SkbeditMark>(a.kind).mark = 6; });
   changed(7, [](Action& a) { std::get<SkbeditMark>(a.kind).mask = 6; });

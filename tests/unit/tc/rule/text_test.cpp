@@ -81,6 +81,7 @@ TEST(Text, actions_have_the_words_of_iproute2) {
   EXPECT_EQ(to_text(tunnel_unset()), "action tunnel_key unset");
   EXPECT_EQ(to_text(csum(kCsumIpv4Header | kCsumTcp | kCsumUdp)), "action csum ip4h tcp udp");
   EXPECT_EQ(to_text(police_packets(1000, 50)), "action police pkts_rate 1000 pkts_burst 50 conform-exceed drop/pipe");
+  EXPECT_EQ(to_text(police_size(1514)), "action police mtu 1514 conform-exceed pipe/continue");
   EXPECT_EQ(to_text(Action{Police{125000, 10000, 0, 0, {Control::drop, 0}, {Control::pass, 0}}}),
             "action police rate 125000bps burst 10000b conform-exceed drop/pass");
   EXPECT_EQ(to_text(Action{SkbeditMark{5, 0xff}}), "action skbedit mark 0x5/0xff");
