@@ -36,7 +36,8 @@ int status_without_daemon(const Command& command) {
 std::string guests_line(const json& guests) {
   uint64_t asked = 0;
   uint64_t answered = 0;
-  for (const auto& [kind, count] : guests.value("questions", json::object()).items()) {
+  const json kinds = guests.value("questions", json::object());
+  for (const auto& [kind, count] : kinds.items()) {
     asked += count.value("asked", uint64_t{0});
     answered += count.value("answered", uint64_t{0});
   }

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Lab, load
-from tests.lab.packets import IP, UDP, VXLAN, Dot1Q, Ether, IPv6, Raw
+from tests.lab.packets import ICMP, IP, UDP, VXLAN, Dot1Q, Ether, ICMPv6TimeExceeded, IPv6, Raw
 from tests.vm import traffic
 from tests.vm.configs import HostConfig
 
@@ -194,6 +194,10 @@ def is_ours(frame) -> bool:
     return MARK in data or b"f" * 24 in data
 
 
+def is_time_exceeded(frame) -> bool:
+    return ICMPv6TimeExceeded in frame or (ICMP in frame and frame[ICMP].type == 11)
+
+
 def later_fragment(packet):
     """The IP header of a fragment that is not the first; None for other packets. When the kernel behind the capture reassembles
     and fragments anew (ip_fraglist_prepare() in net/ipv4/ip_output.c), it writes its own header over a later fragment's, whose
@@ -269,7 +273,9 @@ def test_the_script_says_something(plays):
             arrived = sum(len(frames) for where, frames in out.items() if where.startswith(name) and not where.endswith("at h2"))
             assert arrived == 2 * len(play.talks), name
         assert sum(len(frames) for where, frames in out.items() if where.startswith("fragments")) > 0
-        assert all(not frames for where, frames in out.items() if where.startswith("nobody's"))
+        told = [Ether(bytes.fromhex(frame)) for where, frames in out.items() if where.startswith("nobody's") for frame in frames]
+        assert all(is_time_exceeded(frame) for frame in told), "whose TTL ends is told, and nothing else gets anywhere"
+        assert len(told) == len(play.talks)
 
 
 def test_the_nic_carried_the_established_connections_itself(plays):
