@@ -111,6 +111,7 @@ def test_what_has_ended_makes_room_again(lab, reconfigure):
         assert begin(web, db, DB, 7623, 5) == 5
 
 
+@pytest.mark.software_only("what it waits for half a minute is the kernel's alone")
 def test_nobody_is_bounded_while_nobody_counts(lab, reconfigure, configs):
     web, db = lab.ns("blue-web"), lab.ns("blue-db")
     with reconfigure("h1") as h1:
