@@ -47,10 +47,14 @@ bool judges(const tc::ActionKind& kind) {
 tc::ActionStats ShownRule::taken() const {
   const auto& stats = filter.state.stats;
   if (stats.empty()) return {};
-  // The actions: the size, a mark, the program, which lets go on what may be fragmented, and then what it took.
-  constexpr size_t kBehindProgram = 3;
   if (!tc::is_size_check(filter.rule.spec)) return stats.front();
-  return stats.size() > kBehindProgram ? stats[kBehindProgram] : tc::ActionStats{};
+  // The program lets go on what may be fragmented; what the action behind it sees is taken.
+  const auto& actions = filter.rule.spec.actions;
+  const auto program = std::find_if(actions.begin(), actions.end(), [](const tc::Action& action) {
+    return std::holds_alternative<tc::Bpf>(action.kind);
+  });
+  const auto behind = static_cast<size_t>(program - actions.begin()) + 1;
+  return behind < stats.size() ? stats[behind] : tc::ActionStats{};
 }
 
 uint64_t ShownRule::dropped_by(size_t action) const {

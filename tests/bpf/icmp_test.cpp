@@ -71,6 +71,9 @@ class IcmpProgram : public BedTest {
     slow_path_.emplace(std::move(*loaded));
   }
   Outcome expire(const Bytes& frame) { return run(slow_path_->icmp().fd.get(), frame, 1, {}, SEPAL_ICMP_EXPIRED); }
+  Outcome too_big(const Bytes& frame, uint16_t mtu) {
+    return run(slow_path_->icmp().fd.get(), frame, 1, {}, SEPAL_ICMP_TOO_BIG | mtu);
+  }
   Outcome ask(const Bytes& frame) { return run(slow_path_->icmp().fd.get(), frame); }
   void expect_silence(const Outcome& outcome, const Bytes& frame, const char* why) {
     EXPECT_EQ(outcome.verdict, kUnspec) << why;
@@ -115,6 +118,35 @@ TEST_F(IcmpProgram, tells_an_ipv6_sender_from_the_gateway_and_quotes_its_packet)
   EXPECT_EQ(part(message, 0, 2), from_hex("0300"));
   EXPECT_EQ(internet_checksum(pseudo_header(part(told.frame, 22, 32), message.size()) + message), 0);
   EXPECT_EQ(rest(message, 8), packet);
+}
+
+TEST_F(IcmpProgram, tells_the_mtu_to_who_may_not_be_fragmented_and_lets_all_else_go_on) {
+  Ip4 whole;
+  whole.protocol = 17;
+  whole.source = ip("10.0.0.1");
+  whole.destination = ip("10.0.0.2");
+  whole.payload = udp(1400);
+  const Bytes may_be_fragmented = ethernet(kIpv4, whole.bytes());
+  whole.fragment = 0x4000;  // "don't fragment"
+  const Bytes four = ethernet(kIpv4, whole.bytes());
+  const Outcome told4 = too_big(four, 1400);
+  ASSERT_EQ(told4.verdict, kPipe);
+  EXPECT_EQ(part(told4.frame, 0, 12), part(four, 6, 6) + part(four, 0, 6));
+  EXPECT_EQ(part(told4.frame, 34, 2), from_hex("0304"));
+  EXPECT_EQ(part(told4.frame, 38, 4), from_hex("00000578"));
+  EXPECT_EQ(internet_checksum(rest(told4.frame, 34)), 0);
+  EXPECT_EQ(rest(told4.frame, 42), part(four, 14, 128));
+
+  const Outcome told6 = too_big(ethernet(kIpv6, packet6(17, udp(1400))), 1400);
+  ASSERT_EQ(told6.verdict, kPipe);
+  EXPECT_EQ(part(told6.frame, 54, 2), from_hex("0200"));
+  EXPECT_EQ(part(told6.frame, 58, 4), from_hex("00000578"));
+  const Bytes message = rest(told6.frame, 54);
+  EXPECT_EQ(internet_checksum(pseudo_header(part(told6.frame, 22, 32), message.size()) + message), 0);
+
+  expect_silence(too_big(may_be_fragmented, 1400), may_be_fragmented, "may be fragmented");
+  const Bytes error = ethernet(kIpv6, packet6(58, Bytes{2, 0} + Bytes(1400, 1)));
+  expect_silence(too_big(error, 1280), error, "an error");
 }
 
 TEST_F(IcmpProgram, quotes_no_more_than_128_bytes_and_no_padding) {

@@ -68,14 +68,19 @@ def test_the_sender_of_an_expired_packet_is_told_and_by_whom(lab, forge, version
     assert (quoted_udp.sport, quoted_udp.dport) == (33000 + hops, 33434)
 
 
+def with_few_answers(h1):
+    """blue-web is told of five packets a second; the caller reloads."""
+    document = h1.read("blue")
+    for port in document["ports"]:
+        if port["name"] == "blue-web":
+            port["limits"] = {"arp_nd_per_second": 5}
+    h1.write("blue", document)
+
+
 def test_errors_for_expired_packets_keep_to_the_ports_limit(lab, counters, reconfigure):
     web = lab.ns("blue-web")
     with reconfigure("h1") as h1:
-        document = h1.read("blue")
-        for port in document["ports"]:
-            if port["name"] == "blue-web":
-                port["limits"] = {"arp_nd_per_second": 5}
-        h1.write("blue", document)
+        with_few_answers(h1)
         h1.reload()
         before = counters("h1").dropped(tenant="blue", reason="ttl-expired")
         with web.sniff("eth0", direction="in") as sniffer, web.enter(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -218,11 +223,7 @@ def test_what_may_be_fragmented_goes_on_whatever_its_size(lab, counters, reconfi
 def test_errors_for_packets_that_are_too_big_keep_to_the_ports_limit(lab, counters, reconfigure, forge):
     web = lab.ns("blue-web")
     with reconfigure("h1") as h1:
-        document = h1.read("blue")
-        for port in document["ports"]:
-            if port["name"] == "blue-web":
-                port["limits"] = {"arp_nd_per_second": 5}
-        h1.write("blue", document)
+        with_few_answers(h1)
         with_mtu(h1)
         before = counters("h1").dropped(tenant="blue", reason="too-big")
         packet = IP(src="10.0.0.1", dst="10.0.0.2", flags="DF") / UDP(sport=33004, dport=33440) / bytes(SMALL)
