@@ -17,7 +17,7 @@ from typing import Any
 from tests.lab import Namespace
 
 from .bed import TMP, program
-from .hypervisor import Hypervisor, Tenant
+from .hypervisor import GATEWAY_MAC, Hypervisor, Tenant
 from .openvswitch import OpenVSwitch, contender, libraries, need_module
 
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
@@ -107,12 +107,16 @@ class Switches:
     def __exit__(self, *_: Any) -> None:
         self._stack.close()
 
-    def redirect(self) -> Contender:
-        """The floor: frames change the device and that is all."""
-        made = self._make("redirect")
-        made.namespace.run(["tc", "-batch", "-"], input="".join(
-            f"qdisc add dev {here} clsact\nfilter add dev {here} ingress matchall action mirred egress redirect dev {there}\n"
-            for here, there in (("a", "b"), ("b", "a"))))
+    def redirect(self, masks: int = 0) -> Contender:
+        """The floor: frames change the device and that is all; behind so many flower rules, each with a mask of its own, that no
+        frame matches."""
+        made = self._make(f"redirect{masks}")
+        lines = []
+        for here, there in (("a", "b"), ("b", "a")):
+            lines.append(f"qdisc add dev {here} clsact\n")
+            lines += [f"filter add dev {here} ingress prio {n + 1} protocol ip flower dst_ip 203.0.113.0/{24 + n} action drop\n" for n in range(masks)]
+            lines.append(f"filter add dev {here} ingress prio 100 matchall action mirred egress redirect dev {there}\n")
+        made.namespace.run(["tc", "-batch", "-"], input="".join(lines))
         return made
 
     def bridge(self) -> Contender:
@@ -128,6 +132,32 @@ class Switches:
         made = self._make("datapath")
         begins = "table=1,priority=10,ip,ct_state=+trk+new,in_port=1,actions=ct(commit),output:2"
         made.switch = self._open_vswitch(made, [begins])
+        return made
+
+    def router(self) -> Contender:
+        """Open vSwitch that does with a packet what sepal does: looks whose it is, gives it new MAC addresses and a smaller TTL."""
+        made = self._make("router", next_hop=GATEWAY_MAC)
+        ends = ((1, 2, CLIENT_MAC, CLIENT, SERVER_MAC), (2, 1, SERVER_MAC, SERVER, CLIENT_MAC))
+        flows = []
+        for here, there, mac, address, to in ends:
+            out = f"mod_dl_src:{GATEWAY_MAC},mod_dl_dst:{to},dec_ttl,output:{there}"
+            flows.append(f"table=0,priority=10,ip,in_port={here},dl_src={mac},nw_src={address},actions=ct(table=1)")
+            flows.append(f"table=1,priority=20,ip,ct_state=+trk+est,in_port={here},actions={out}")
+            if here == 1:
+                flows.append(f"table=1,priority=10,ip,ct_state=+trk+new,in_port=1,actions=ct(commit),{out}")
+        made.switch = self._run_switch(made, flows)
+        return made
+
+    def act_ct(self) -> Contender:
+        """The least that flower and act_ct can be: two chains, one rule for what is established and one for what is new."""
+        made = self._make("actct")
+        made.namespace.run(["tc", "-batch", "-"], input="".join(
+            f"qdisc add dev {here} clsact\n"
+            f"filter add dev {here} ingress prio 1 protocol ip flower action ct zone 1 pipe action goto chain 1\n"
+            f"filter add dev {here} ingress chain 1 prio 1 protocol ip flower ct_state +trk+est action mirred egress redirect dev {there}\n"
+            f"filter add dev {here} ingress chain 1 prio 2 protocol ip flower ct_state +trk+new action ct commit zone 1 pipe "
+            f"action mirred egress redirect dev {there}\n"
+            for here, there in (("a", "b"), ("b", "a"))))
         return made
 
     def policy(self) -> Contender:
@@ -158,7 +188,7 @@ class Switches:
         made.namespace.run(["tc", "-batch", "-"], input="qdisc add dev a clsact\nfilter add dev a ingress matchall action drop\n")
         return made
 
-    def _make(self, name: str) -> Contender:
+    def _make(self, name: str, next_hop: str | None = None) -> Contender:
         """Namespaces of a switch and of two guests, whose other ends are its devices `a` and `b`."""
         prefix = f"bench-{os.getpid()}-{name}"
         spaces = []
@@ -175,12 +205,15 @@ class Switches:
         for guest in guests:
             guest.run("ip link set eth0 up")
             deafen(guest)
-        return Contender(switch, end(guests[0], macs[0], macs[1], CLIENT), end(guests[1], macs[1], macs[0], SERVER))
+        return Contender(switch, end(guests[0], macs[0], next_hop or macs[1], CLIENT), end(guests[1], macs[1], next_hop or macs[0], SERVER))
 
     def _open_vswitch(self, made: Contender, begins: list[str]) -> OpenVSwitch:
         flows = ["table=0,priority=10,ip,actions=ct(table=1)", "table=1,priority=30,ip,ct_state=+trk+inv,actions=drop"]
         flows += [f"table=1,priority=20,ip,ct_state=+trk+est,in_port={here},actions=output:{there}" for here, there in ((1, 2), (2, 1))]
-        switch = OpenVSwitch(made.namespace, TMP / made.namespace.name, ["a", "b"], flows + begins)
+        return self._run_switch(made, flows + begins)
+
+    def _run_switch(self, made: Contender, flows: list[str]) -> OpenVSwitch:
+        switch = OpenVSwitch(made.namespace, TMP / made.namespace.name, ["a", "b"], flows)
         self._stack.callback(switch.close)
         return switch
 

@@ -1,5 +1,5 @@
-"""bench.json → its table in docs/performance.md, between two markers: one pair for the rows of `./dev bench`, one for those
-of `./dev bench --nic`."""
+"""bench.json → its table in docs/performance.md, between two markers: a pair for the rows of `./dev bench`, one for those of
+`./dev bench --nic`, and one for first packets and floods where only these were asked for."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import sys
 from pathlib import Path
 
 DOCUMENT = Path(__file__).parents[2] / "docs/performance.md"
-MARKERS = {False: ("<!-- bench: rows -->", "<!-- bench: end -->"), True: ("<!-- bench nic: rows -->", "<!-- bench nic: end -->")}
+FIRST = {"first", "flood"}
+
+
+def markers(command: list[str]) -> tuple[str, str]:
+    only = set(command[command.index("--only") + 1].split(",")) if "--only" in command else set()
+    table = "bench nic" if "--nic" in command else "bench first" if only and only <= FIRST else "bench"
+    return f"<!-- {table}: rows -->", f"<!-- {table}: end -->"
 
 
 def main(source: str) -> None:
     bench = json.loads(Path(source).read_text())
-    begin, end = MARKERS["--nic" in bench["command"].split()]
+    begin, end = markers(bench["command"].split())
     lines = [begin, f"{datetime.date.today():%Y-%m-%d} · `{bench['command']}` · {bench['machine']} · {bench['rounds']} rounds",
              "",
              "| what | measured | goal | | in detail |", "|---|---|---|---|---|"]
