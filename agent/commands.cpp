@@ -5,9 +5,22 @@
 
 #include "agent/changes.hpp"
 #include "agent/exit_codes.hpp"
+#include "agent/learnt_macs.hpp"
 #include "agent/report.hpp"
 
 namespace sepal::agent {
+namespace {
+
+// With the MAC addresses that the daemon, or a command before, left in the state file.
+config::ReadResult read_and_fill_in(const Command& command) {
+  auto read = config::read_directory(command.directory);
+  if (!read || !leaves_macs_open(*read)) return read;
+  LearntMacs learnt = learnt_macs(load_state(command.paths.state));
+  fill_in(*read, learnt);
+  return read;
+}
+
+}  // namespace
 
 int complain(const Command& command, const Error& error) {
   if (command.output.json())
@@ -18,7 +31,7 @@ int complain(const Command& command, const Error& error) {
 }
 
 std::optional<config::Config> read_or_complain(const Command& command) {
-  auto read = config::read_directory(command.directory);
+  auto read = read_and_fill_in(command);
   if (read) return std::move(*read);
   if (command.output.json()) {
     command.output.print({{"valid", false}, {"faults", to_json(read.error())}});
@@ -32,7 +45,7 @@ std::optional<config::Config> read_or_complain(const Command& command) {
 }
 
 std::optional<config::Config> read_for_names(const Command& command) {
-  auto read = config::read_directory(command.directory);
+  auto read = read_and_fill_in(command);
   if (!read) return std::nullopt;
   return std::move(*read);
 }

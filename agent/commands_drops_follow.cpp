@@ -114,9 +114,11 @@ void tell_sum(const Command& command, uint64_t shown, uint64_t not_shown) {
 }
 
 Result<void> follow(Follower& follower, bpf::DropWatch& watch) {
-  while (stop_asked == 0) {
+  // Once more after the word to stop: what was dropped before it is shown.
+  for (bool last = false; !last;) {
+    last = stop_asked != 0;
     pollfd ready{watch.descriptor(), POLLIN, 0};
-    if (::poll(&ready, 1, kTurnMs) < 0 && errno != EINTR) return fail_errno(errno, "wait for dropped packets");
+    if (!last && ::poll(&ready, 1, kTurnMs) < 0 && errno != EINTR) return fail_errno(errno, "wait for dropped packets");
     auto read = watch.read(
         [&](std::span<const std::byte> record) {
           sepal_drop drop{};

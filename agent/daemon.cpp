@@ -7,6 +7,7 @@
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "agent/changes.hpp"
 #include "agent/control.hpp"
@@ -57,7 +58,11 @@ Daemon::Daemon(Kernel kernel, DaemonSettings settings, Events& events, Notifier&
       reconciler_(kernel, settings_.paths),
       directory_(settings_.config_directory),
       nic_(settings_.paths),
-      guests_([this](IfIndex device, guest::FrameView frame) { return send_to_guest(device, frame); }),
+      guests_([this](IfIndex device, guest::FrameView frame) { return send_frame(device, frame); },
+              [this](const tc::PortKey& port, const std::string& at, const MacAddr& mac) {
+                return learn_mac(port, at, mac);
+              }),
+      wire_([this](IfIndex device, guest::FrameView frame) { return send_frame(device, frame); }),
       flow_log_(kernel, events),
       connection_limits_(kernel),
       started_(Clock::now()),
@@ -78,6 +83,7 @@ int Daemon::run() {
 }
 
 std::optional<int> Daemon::start() {
+  macs_ = learnt_macs(load_state(settings_.paths.state));
   if (!read_config()) return kExitInvalid;
   const bool passed = pass(Cause::start);
   watch_nic();
@@ -90,7 +96,8 @@ bool Daemon::read_config() {
   auto read = directory_.read();
   faults_.clear();
   if (read) {
-    flow_log_due_ = true;
+    flow_log_due_ = wanted_changed_ = true;
+    fill_in_macs();
     vteps_ = remote_vteps(config());
     return true;
   }
@@ -100,6 +107,39 @@ bool Daemon::read_config() {
                                    (directory_.config() != nullptr ? "; the configuration before stays in force"
                                                                    : "; nothing was changed"));
   return false;
+}
+
+void Daemon::fill_in_macs() {
+  filled_in_.reset();
+  if (!leaves_macs_open(*directory_.config())) return macs_.clear();
+  filled_in_ = *directory_.config();
+  fill_in(*filled_in_, macs_);
+}
+
+// The pass that follows fills it in, writes rules for it, and then the state file: questions are heard while a pass
+// reads the configuration, too.
+std::string Daemon::learn_mac(const tc::PortKey& port, const std::string& at, const MacAddr& mac) {
+  for (const config::Tenant& tenant : config().tenants) {
+    if (tenant.name != port.tenant) continue;
+    for (const config::Port& here : tenant.ports) {
+      if (here.name != port.port || !here.mac_is_open) continue;
+      if (const std::string other = taken_by(tenant, here, mac); !other.empty())
+        return "that is the MAC address of port " + other;
+      const std::pair seat{tenant.vni, seat_of(here)};
+      if (seat.second != at) return "the port is at " + seat.second + " from now on";
+      for (const auto& [other, learnt] : macs_)
+        if (other.first == seat.first && other.second != seat.second && learnt == mac)
+          return "that is the MAC address of the guest at " + other.second;
+      const std::string before = here.mac.is_zero() ? "" : " and no longer " + here.mac.to_string();
+      log::notice("mac-learnt", "tenant " + port.tenant + ", port " + port.port + ": its guest's MAC address is " +
+                                    mac.to_string() + before);
+      macs_[seat] = mac;
+      macs_changed_ = true;
+      links_changed();
+      return {};
+    }
+  }
+  return "the port is not there any more";
 }
 
 void Daemon::links_changed() {
@@ -121,6 +161,7 @@ Clock::time_point Daemon::next_deadline() const {
   if (links_due_) next = std::min(next, *links_due_);
   if (const auto nic = nic_.next()) next = std::min(next, *nic);
   if (const auto guests = guests_.next()) next = std::min(next, *guests);
+  if (const auto wire = wire_.next()) next = std::min(next, *wire);
   if (const auto lost = flow_log_.next()) next = std::min(next, *lost);
   if (const auto count = connection_limits_.next()) next = std::min(next, *count);
   return next;
@@ -140,6 +181,7 @@ void Daemon::act() {
   const auto now = Clock::now();
   guests_.announce(now);
   guests_.advertise(now);
+  wire_.announce(now);
   const auto retry = next_retry();
   flow_log_.tell_lost(now);
   if (const auto count = connection_limits_.next(); count && *count <= now) connection_limits_.look(now);
@@ -149,7 +191,7 @@ void Daemon::act() {
     links_due_.reset();
     const auto changed = reconciler_.devices_changed(config());
     links_not_before_ = Clock::now() + (Clock::now() - now) * kLinkLookShare;
-    if (!changed || *changed) pass(Cause::links);
+    if (!changed || *changed || macs_changed_ || wanted_changed_) pass(Cause::links);
     watch_nic();
   } else if (retry && *retry <= now) {
     pass(Cause::retry);
@@ -189,6 +231,12 @@ bool Daemon::pass(Cause cause) {
   const milliseconds before = cpu_time();
   const Progress progress = [this] { return this->progress(); };
   events_.poll();  // what happened before the look is in it
+  if (std::exchange(macs_changed_, false)) {
+    fill_in_macs();
+    wanted_changed_ = true;
+  }
+  // A look asks whether the kernel changed, and not what is wanted.
+  if (wanted_changed_ && (cause == Cause::look || cause == Cause::retry)) cause = Cause::reload;
   passing_ = true;
   auto report = pass_for(cause, progress);
   events_.poll();
@@ -212,6 +260,7 @@ bool Daemon::pass(Cause cause) {
   const bool gateway_unknown = report->gateway_unknown;
   connection_limits_.follow(config(), reconciler_.served(), Clock::now());
   flow_log_.follow(config(), reconciler_.served(), std::exchange(flow_log_due_, false) || !report->quiet);
+  wanted_changed_ = report->outcome.stopped;
   if (last_error_) log::notice("pass-works-again", "the kernel could be read and written again");
   last_error_.reset();
   if (report->quiet) {
@@ -222,7 +271,8 @@ bool Daemon::pass(Cause cause) {
     last_ = std::move(*report);
     notifier_.status(status_text());
   }
-  next_look_ = Clock::now() + look_pause_;
+  // What follows devices and guests looks at nothing else, and must not put off what does.
+  if (cause != Cause::links) next_look_ = Clock::now() + look_pause_;
   if (gateway_unknown) next_look_ = std::min(next_look_, Clock::now() + kGatewayPatience);
   if (last_.outcome.devices_left) links_changed();
   return !last_.outcome.stopped;
@@ -231,6 +281,7 @@ bool Daemon::pass(Cause cause) {
 // Questions wait in the ring until the programs that copy them are in place.
 void Daemon::serve_guests() {
   guests_.serve(config(), reconciler_.ports(), Clock::now());
+  wire_.follow(config(), reconciler_.ports(), reconciler_.wire(), Clock::now());
   if (guests_.hears()) return;
   auto questions = kernel_.slow_path.questions();
   if (!questions) return guests_.unheard(questions.error().message());
@@ -241,7 +292,7 @@ void Daemon::serve_guests() {
   guests_.unheard("the ring of guests' questions cannot be watched");
 }
 
-Result<void> Daemon::send_to_guest(IfIndex device, guest::FrameView frame) {
+Result<void> Daemon::send_frame(IfIndex device, guest::FrameView frame) {
   if (settings_.send) return settings_.send(device, frame);
   if (!frames_) {
     auto opened = FrameSocket::open();
@@ -383,6 +434,7 @@ json Daemon::status() const {
            {"summary",
             directory_.config() != nullptr ? status_line(last_, reconciler_.troubles(), config().tenants.size()) : ""},
            {"guests", guests_.to_json()},
+           {"announced_on_the_wire", wire_.announced()},
            {"connections", connection_limits_.to_json()},
            {"report", to_json(last_, reconciler_.troubles(), Clock::now())}};
   if (const auto lost = kernel_.slow_path.questions_lost()) out["guests"]["lost"] = *lost;

@@ -12,6 +12,7 @@
 #include "agent/flow_log.hpp"
 #include "agent/frame_socket.hpp"
 #include "agent/guest_services.hpp"
+#include "agent/learnt_macs.hpp"
 #include "agent/nic_watch.hpp"
 #include "agent/notify.hpp"
 #include "agent/paths.hpp"
@@ -25,7 +26,7 @@ struct DaemonSettings {
   std::string config_directory;
   Paths paths;
   std::chrono::milliseconds look_interval{10'000};
-  GuestServices::Send send{};  // how guests are sent frames; empty: by a packet socket, out of their devices
+  GuestServices::Send send{};  // how frames are sent to guests and the wire; empty: by a packet socket
 };
 
 class Daemon {
@@ -55,7 +56,9 @@ class Daemon {
   void log_troubles();
   void watch_nic();
   void serve_guests();
-  Result<void> send_to_guest(IfIndex device, guest::FrameView frame);
+  Result<void> send_frame(IfIndex device, guest::FrameView frame);
+  std::string learn_mac(const tc::PortKey& port, const std::string& at, const MacAddr& mac);
+  void fill_in_macs();
   void answer(const Request& request);
   nlohmann::json handle(const nlohmann::json& request);
   nlohmann::json reload();
@@ -63,7 +66,7 @@ class Daemon {
   nlohmann::json status() const;
   bool progress();
   void keep_alive();
-  [[nodiscard]] const config::Config& config() const { return *directory_.config(); }
+  [[nodiscard]] const config::Config& config() const { return filled_in_ ? *filled_in_ : *directory_.config(); }
   [[nodiscard]] std::string status_text() const;
   [[nodiscard]] Clock::time_point next_deadline() const;
   [[nodiscard]] std::optional<Clock::time_point> next_retry() const;
@@ -73,9 +76,14 @@ class Daemon {
   Events& events_;
   Notifier& notifier_;
   Reconciler reconciler_;
-  config::ConfigDirectory directory_;  // its config() is in force
+  config::ConfigDirectory directory_;        // its config() is in force …
+  std::optional<config::Config> filled_in_;  // … with what was learnt, where it leaves MAC addresses open
+  LearntMacs macs_;
+  bool macs_changed_ = false;    // some are not filled in yet
+  bool wanted_changed_ = false;  // and no pass has succeeded since
   NicWatch nic_;
   GuestServices guests_;
+  WireAnnouncements wire_;
   std::optional<FrameSocket> frames_;
   FlowLog flow_log_;
   bool flow_log_due_ = false;  // a configuration was read, and no pass has succeeded since

@@ -55,18 +55,34 @@ bool dropped_when_asked(const ShownRule& rule, const sepal_drop& drop) {
          });
 }
 
-// More than one where the rule has several actions that may have done it.
+bool ends_by_sending(const ShownRule& rule) {
+  const auto& actions = rule.filter.rule.spec.actions;
+  return !actions.empty() && reason_of(actions.back().kind) == DropReason::not_sent;
+}
+
+// More than one where the rule has several actions that may have done it. Devices are up and take what they are given,
+// so that one did not is said only where nothing else can have been.
 std::vector<DropReason> reasons_of(const ShownRule& rule, const sepal_drop& drop) {
   // Nothing that such a rule takes goes on, whatever its actions do: one reason, as drops.cpp counts.
   if (rule.origin && rule.origin->drop != DropReason::none) return {rule.origin->drop};
   const bool asked = dropped_when_asked(rule, drop);
   std::vector<DropReason> reasons;
   for (const tc::Action& action : rule.filter.rule.spec.actions) {
-    const DropReason reason = reason_of(action.kind);
-    if (reason == DropReason::none || is_asked(reason) != asked) continue;
+    const bool forged = guards(action.kind) && drop.mark == SEPAL_NEIGHBOUR_FORGED;
+    const DropReason reason = forged ? DropReason::spoofed : reason_of(action.kind);
+    if (reason == DropReason::none || reason == DropReason::not_sent || is_asked(reason) != asked) continue;
     if (!has(reasons, reason)) reasons.push_back(reason);
   }
+  if (reasons.empty() && ends_by_sending(rule)) reasons = {DropReason::not_sent};
   return reasons;
+}
+
+// As tcpdump has it.
+std::string arp_text(const Packet& packet) {
+  if (packet.arp_operation == tc::model::kArpReply)
+    return "arp " + packet.src.to_string() + " is-at " + packet.said_mac.to_string();
+  const std::string text = "arp who-has " + packet.asked.to_string();
+  return packet.src.is_unspecified() ? text : text + " tell " + packet.src.to_string();
 }
 
 std::string reasons_text(const ToldDrop& drop) {
@@ -156,13 +172,14 @@ std::string packet_text(const ToldDrop& drop) {
   if (spoofed || !p.is_ip()) text += p.src_mac.to_string() + " → " + p.dst_mac.to_string() + " ";
   if (drop.tunnel_vni != 0) text += "vni " + std::to_string(drop.tunnel_vni) + " ";
   for (const tc::model::VlanTag& tag : p.tags) text += "vlan " + std::to_string(tag.id.value()) + " ";
-  if (p.eth_type == tc::kEthArp) return text + "arp who-has " + p.asked.to_string();
+  if (p.eth_type == tc::kEthArp) return text + arp_text(p);
   if (!p.is_ip()) return text + "protocol " + std::to_string(p.eth_type);
   text += protocol_text(p.protocol) + " " + end_text(p.src, p.src_port, has_ports(p)) + " → " +
           end_text(p.dst, p.dst_port, has_ports(p));
   if (p.fragment) return text + " fragment";
   if (p.is_icmp()) text += " type " + std::to_string(p.icmp_type) + " code " + std::to_string(p.icmp_code);
   if (p.is_question()) text += " who-has " + p.asked.to_string();
+  if (p.is_advertisement()) text += " says it has " + p.asked.to_string();
   return text;
 }
 

@@ -55,7 +55,7 @@ class DropTeller {
   std::map<Vni, Policy> policies_;
 };
 
-// "tcp 10.0.0.1:40000 → 10.0.0.2:80", "arp who-has 10.0.0.9", with MACs where they are the matter.
+// "tcp 10.0.0.1:40000 → 10.0.0.2:80", "arp who-has 10.0.0.9 tell 10.0.0.1", with MACs where they are the matter.
 std::string packet_text(const ToldDrop& drop);
 std::string to_line(const ToldDrop& drop);
 nlohmann::ordered_json to_json(const ToldDrop& drop, const Names& names);

@@ -1,6 +1,7 @@
 // See drops.hpp.
 #include "agent/drops.hpp"
 
+#include <algorithm>
 #include <map>
 #include <tuple>
 
@@ -16,11 +17,18 @@ std::string place_of(IfIndex device, const Shown& shown) {
 tc::DropReason reason_of(const tc::ActionKind& action) {
   if (std::holds_alternative<tc::Police>(action)) return tc::DropReason::rate_limited;
   if (std::holds_alternative<tc::Ct>(action)) return tc::DropReason::conntrack;
+  if (const auto* mirred = std::get_if<tc::Mirred>(&action); mirred != nullptr && !mirred->mirror)
+    return tc::DropReason::not_sent;
   const auto* program = std::get_if<tc::Bpf>(&action);
   if (program == nullptr) return tc::DropReason::none;
   if (judges(action)) return tc::DropReason::denied;
   if (program->name == "sepal_room") return tc::DropReason::too_many_connections;
   return program->name == "sepal_slice" ? tc::DropReason::outside_slice : tc::DropReason::not_answered;
+}
+
+bool guards(const tc::ActionKind& action) {
+  const auto* program = std::get_if<tc::Bpf>(&action);
+  return program != nullptr && program->name == "sepal_neigh";
 }
 
 std::vector<Drop> drops_of(const Shown& shown) {
@@ -39,7 +47,15 @@ std::vector<Drop> drops_of(const Shown& shown) {
       continue;
     }
     const auto& actions = rule.filter.rule.spec.actions;
-    for (size_t i = 0; i < actions.size(); ++i) add(reason_of(actions[i].kind), rule.dropped_by(i), 0);
+    for (size_t i = 0; i < actions.size(); ++i) {
+      uint64_t dropped = rule.dropped_by(i);
+      if (dropped > 0 && guards(actions[i].kind)) {
+        const uint64_t forged = std::min(dropped, rule.filter.state.stats[i].drops);
+        add(tc::DropReason::spoofed, forged, 0);
+        dropped -= forged;
+      }
+      add(reason_of(actions[i].kind), dropped, 0);
+    }
   }
   std::vector<Drop> drops;
   drops.reserve(sums.size());

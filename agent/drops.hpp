@@ -25,6 +25,9 @@ std::vector<Drop> drops_of(const Shown& shown);
 
 // Why an action that is no verdict drops; none: it never does.
 tc::DropReason reason_of(const tc::ActionKind& action);
+// Whether it is the program that answers for neighbours: what it drops by itself is spoofed, and only what the rule's
+// own verdict drops behind it has the action's reason.
+bool guards(const tc::ActionKind& action);
 // "port web-0", "tunnel", "uplink"; the device's name when nothing is known of it.
 std::string place_of(IfIndex device, const Shown& shown);
 

@@ -74,7 +74,7 @@ Reconciler::Followed Reconciler::follow_from_memory(const config::Config& config
   if (!ledger_ || !left_ || !distrusted_.empty()) return followed;
   auto world = world_from_memory(config);
   if (!world) return followed;
-  ports_ = world->facts.ports;
+  note_devices(*world);
   const auto due = ledger_->due(config, left_->facts, world->facts);
   if (!due) return followed;
   if (due->nothing()) {
@@ -118,7 +118,7 @@ bool Reconciler::follow_due(const config::Config& config, const Progress& progre
   forget();  // what is remembered holds again when all of this went well
   report = report_on(world, made, left.count - world.observed.size() + made.rules.size());
   report.foreign = foreign;
-  remember_ways(world, report);
+  write_ahead(config, world, report);
   const std::vector<policy::TenantPolicy> policies = policies_of(config, due);
   const std::set<Vni> still_judged = policy::judged_tenants(config);
   const bool groups_left = std::any_of(saved_.tenants.begin(), saved_.tenants.end(), [&](const auto& tenant) {

@@ -8,10 +8,12 @@
 #include <utility>
 
 #include "agent/guest_of.hpp"
+#include "agent/learnt_macs.hpp"
 #include "base/log.hpp"
 #include "guest/announcement.hpp"
 #include "guest/answer.hpp"
 #include "guest/router.hpp"
+#include "guest/speaker.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -33,6 +35,11 @@ constexpr seconds kLinesPeriod{10};
 constexpr unsigned kLinesPerPeriod = 20;
 constexpr unsigned kLinesPerPort = 5;
 constexpr size_t kKindsMax = 64;
+// A guest may come back with another MAC address, but each change writes rules of its tenant: one that does it again
+// and again waits twice as long each time.
+constexpr seconds kLearningPause{10};
+constexpr seconds kLearningPauseMax{600};
+constexpr seconds kRefusedPause{1};
 
 // What it was in the words of guest/: "DHCPDISCOVER", "DHCPv6 solicit", "router solicitation", "malformed".
 std::string kind_of(std::string_view what) {
@@ -59,8 +66,11 @@ void GuestServices::serve(const config::Config& config, const std::map<tc::PortK
       const auto device = ports.find({tenant.name, port.name});
       if (device == ports.end()) continue;
       const auto before = served_.find(device->second);
-      served[device->second] = served_now(before == served_.end() ? nullptr : &before->second, device->first,
-                                          guest_of(config.host, tenant, port), now);
+      Served& here = served[device->second];
+      here = served_now(before == served_.end() ? nullptr : &before->second, device->first,
+                        guest_of(config.host, tenant, port), now);
+      here.open = port.mac_is_open;
+      here.seat = here.open ? seat_of(port) : "";
     }
   }
   served_ = std::move(served);
@@ -71,7 +81,13 @@ GuestServices::Served GuestServices::served_now(const Served* before, const tc::
                                                 Clock::time_point now) {
   const bool same = before != nullptr && before->port == port;
   if (same && *before->told == told) return *before;
-  Served served{port, std::make_shared<const guest::Guest>(std::move(told)), nullptr, now, kAnnouncements, now};
+  Served served{port, std::make_shared<const guest::Guest>(std::move(told)), nullptr, now};
+  served.announcements = kAnnouncements;
+  served.announced_next = now;
+  if (same && !served.told->mac.is_zero()) {
+    served.learns_next = before->learns_next;
+    served.learning_pause = before->learning_pause;
+  }
   if (before != nullptr) served.advertised = before->advertised;
   if (same && guest::router_advertisement(*before->told) == guest::router_advertisement(*served.told))
     served.advertised_next = before->advertised_next;
@@ -111,6 +127,8 @@ void GuestServices::take(IfIndex device, guest::FrameView frame, Clock::time_poi
   std::string what;
   bool answered = false;
   try {
+    if (found->second.open) listen(found->second, device, frame, now);
+    if (guest::is_about_neighbours(frame)) return;
     answered = answer(device, *found->second.told, frame, what);
   } catch (const std::exception& fault) {
     what = std::string("fault: ") + fault.what();
@@ -121,6 +139,24 @@ void GuestServices::take(IfIndex device, guest::FrameView frame, Clock::time_poi
   ++count.asked;
   if (answered) ++count.answered;
   log_line(now, device, answered, port_text(found->second.port) + what);
+}
+
+// What follows in this turn is answered to the guest as it shows itself.
+void GuestServices::listen(Served& served, IfIndex device, guest::FrameView frame, Clock::time_point now) {
+  const auto mac = guest::speaker(frame, *served.told);
+  if (!mac || *mac == served.told->mac || now < served.learns_next) return;
+  const std::string why_not = learn_ ? learn_(served.port, served.seat, *mac) : "nobody learns it";
+  if (!why_not.empty()) {
+    served.learns_next = now + kRefusedPause;
+    return log_line(now, device, false, port_text(served.port) + "speaks from " + mac->to_string() + ": " + why_not);
+  }
+  const bool again = !served.told->mac.is_zero() && now < served.learns_next + kLearningPauseMax;
+  served.learning_pause = again ? std::min(2 * served.learning_pause, kLearningPauseMax) : kLearningPause;
+  served.learns_next = now + served.learning_pause;
+  ++learnt_;
+  guest::Guest told = *served.told;
+  told.mac = *mac;
+  served.told = std::make_shared<const guest::Guest>(std::move(told));
 }
 
 // Whether it was answered; in `what`, what was asked and said.
@@ -205,9 +241,8 @@ void GuestServices::advertise(Clock::time_point now) {
 nlohmann::json GuestServices::to_json() const {
   nlohmann::json kinds = nlohmann::json::object();
   for (const auto& [kind, count] : counts_) kinds[kind] = {{"asked", count.asked}, {"answered", count.answered}};
-  return {{"ports", served_.size()}, {"questions", kinds},        {"from_no_port", strangers_},
-          {"unsent", unsent_},       {"advertised", advertised_}, {"announced", announced_},
-          {"hears", hears()}};
+  return {{"ports", served_.size()},   {"questions", kinds},      {"from_no_port", strangers_}, {"unsent", unsent_},
+          {"advertised", advertised_}, {"announced", announced_}, {"learnt", learnt_},          {"hears", hears()}};
 }
 
 }  // namespace sepal::agent

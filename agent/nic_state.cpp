@@ -48,7 +48,7 @@ NicWanted wanted_nic(const config::Config& config, const NicState& now, const Ni
   }
   for (const config::Tenant& tenant : config.tenants)
     for (const config::Port& port : tenant.ports)
-      if (port.vf && nic.owns(*port.vf)) wanted.macs.emplace(*port.vf, port.mac);
+      if (port.vf && nic.owns(*port.vf) && !port.mac_is_open) wanted.macs.emplace(*port.vf, port.mac);
   if (is_slow_steering(now)) wanted.params.emplace(kSteeringParam, std::string("smfs"));
   wanted.params.emplace(kMetadataParam, true);
   // Until all is done, not only until the mode is back: whoever was interrupted goes on the same way.

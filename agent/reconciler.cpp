@@ -132,6 +132,11 @@ void Reconciler::forget() {
   forget_last_pass(paths_.last);
 }
 
+void Reconciler::note_devices(const World& world) {
+  ports_ = world.facts.ports;
+  wire_ = {world.facts.uplink, world.facts.uplink_mac};
+}
+
 Result<PassReport> Reconciler::pass(const config::Config& config, const Progress& progress, bool may_be_quiet,
                                     PassReport total) {
   const bool first = std::exchange(fresh_, false) && !may_be_quiet;
@@ -141,7 +146,7 @@ Result<PassReport> Reconciler::pass(const config::Config& config, const Progress
     auto world = prepare_world(config, total.made);
     if (!world && world.error().code == Errc::resync && round < kRoundsMax) continue;
     if (!world) return Unexpected(world.error());
-    ports_ = world->facts.ports;
+    note_devices(*world);
     demotions_.enter(*world, config);
     if (auto looked = shared_.look(kernel_.route); !looked) {
       if (looked.error().code == Errc::resync && round < kRoundsMax) continue;
@@ -251,7 +256,7 @@ Result<PassReport> Reconciler::change(const config::Config& config, const Progre
   input.remembered = [this](const tc::CompiledRule& rule) { return remembered(rule); };
   input.progress = progress;
   report.problems = world.problems;
-  remember_ways(world, report);
+  write_ahead(config, world, report);
   std::vector<policy::TenantPolicy> policies = policy::compile(config);
   std::set<Vni> tenants;
   for (const config::Tenant& tenant : config.tenants) tenants.insert(tenant.vni);

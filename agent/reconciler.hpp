@@ -19,6 +19,7 @@
 #include "agent/ledger.hpp"
 #include "agent/paths.hpp"
 #include "agent/shared_actions.hpp"
+#include "agent/wire_announcements.hpp"
 #include "agent/world.hpp"
 #include "config/model.hpp"
 #include "policy/tables.hpp"
@@ -84,6 +85,8 @@ class Reconciler {
 
   // The ports whose devices the last look saw.
   [[nodiscard]] const std::map<tc::PortKey, IfIndex>& ports() const { return ports_; }
+  // The uplink as the last look saw it.
+  [[nodiscard]] const Wire& wire() const { return wire_; }
   // Who is served, and in which zones, as the last pass left it.
   [[nodiscard]] const SavedState& served() const { return saved_; }
 
@@ -114,6 +117,7 @@ class Reconciler {
   Result<PassReport> pass(const config::Config& config, const Progress& progress, bool may_be_quiet,
                           PassReport total = {});
   Result<PassReport> change(const config::Config& config, const Progress& progress, World world);
+  void note_devices(const World& world);
   Result<World> prepare_world(const config::Config& config, std::vector<std::string>& made);
   std::optional<PassReport> believe_last_pass(const config::Config& config, const World& world, const Left& now);
   Result<std::map<IfIndex, Error>> attach_devices(const std::set<IfIndex>& devices, const World& world,
@@ -130,7 +134,7 @@ class Reconciler {
   // service.cpp
   [[nodiscard]] bool serves(const config::Config& config, const tc::RuleSet& rules, const tc::Facts& facts) const;
   bool save(SavedState state, PassReport& report);
-  void remember_ways(const World& world, PassReport& report);
+  void write_ahead(const config::Config& config, const World& world, PassReport& report);
   void load_saved();
   void begin_policing(const std::vector<policy::TenantPolicy>& policies, const std::set<Vni>& tenants,
                       PassReport& report);
@@ -154,6 +158,7 @@ class Reconciler {
   Demotions demotions_;
   Devices devices_;
   std::map<tc::PortKey, IfIndex> ports_;
+  Wire wire_;
   std::optional<Left> left_;
   std::optional<Ledger> ledger_;  // only beside left_: what that digest is of
   bool unlearnable_ = false;      // what is left cannot be told apart into parts

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "agent/connections.hpp"
+#include "agent/learnt_macs.hpp"
 #include "agent/reconciler.hpp"
 #include "agent/revocation.hpp"
 #include "base/limits.hpp"
@@ -25,9 +26,9 @@ SavedState served_by(const config::Config& config, const tc::RuleSet& rules, con
     saved.zone = zone->second;
     if (const auto then = before.tenants.find(tenant.vni); policy::is_judged(tenant) && then != before.tenants.end())
       saved.judged = then->second.judged;
+    saved.macs = learnt_macs_of(tenant);
     for (const config::Port& port : tenant.ports) {
-      // Where it sits, not how it is called: a new name is the same guest.
-      const std::string seat = port.vf ? "vf" + std::to_string(*port.vf) : port.device;
+      const std::string seat = seat_of(port);
       for (const IpAddr& address : port.addresses) saved.served.emplace(IpPrefix::host(address), seat);
       for (const IpPrefix& prefix : port.prefixes) saved.served.emplace(prefix, seat);
     }
@@ -76,11 +77,16 @@ bool Reconciler::save(SavedState state, PassReport& report) {
   return true;
 }
 
-// Were it after the rules, a crash in between would leave some that stand for a way nobody remembers.
-void Reconciler::remember_ways(const World& world, PassReport& report) {
+// What rules are about to stand for, ways under tunnels and guests' MAC addresses: were it written after them, a crash
+// in between would leave some that stand for what nobody remembers.
+void Reconciler::write_ahead(const config::Config& config, const World& world, PassReport& report) {
   report.changes = describe_changes(saved_.ways, world.ways);
   SavedState state = saved_;
   state.ways = world.saved_ways;
+  for (const config::Tenant& tenant : config.tenants) {
+    const auto saved = state.tenants.find(tenant.vni);
+    if (saved != state.tenants.end()) saved->second.macs = learnt_macs_of(tenant);
+  }
   if (save(std::move(state), report)) distrusted_.clear();
 }
 

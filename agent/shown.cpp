@@ -62,6 +62,9 @@ uint64_t ShownRule::dropped_by(size_t action) const {
   const auto& actions = filter.rule.spec.actions;
   if (action >= stats.size() || action >= actions.size() || std::holds_alternative<tc::Gact>(actions[action].kind))
     return 0;
+  // What a redirect cannot send it drops and counts here alone (act_mirred.c); what a mirror cannot send goes on.
+  if (const auto* mirred = std::get_if<tc::Mirred>(&actions[action].kind))
+    return mirred->mirror ? 0 : stats[action].overlimits;
   const auto* program = std::get_if<tc::Bpf>(&actions[action].kind);
   if (program == nullptr || program->verdict.control != tc::Control::drop || action + 1 >= stats.size())
     return stats[action].drops;

@@ -28,10 +28,11 @@ struct ShownRule {
   [[nodiscard]] uint64_t hw_packets() const { return taken().hw_packets; }
   // What one action dropped, the verdict's apart. The kernel counts a drop of an action that runs a program only when
   // the program itself says so: where the rule's own verdict is to drop what the program leaves alone, it is what the
-  // next action never saw.
+  // next action never saw. Of a redirect it is what the device did not take. A rule's own counts only: no action that
+  // rules share (tc/pipeline/sharing.hpp) drops.
   [[nodiscard]] uint64_t dropped_by(size_t action) const;
   // Of all actions but the verdict and the program of security groups: a policer, a full conntrack slice, a bad
-  // fragment, a question that no program answers.
+  // fragment, a question that no program answers, a device that takes nothing.
   [[nodiscard]] uint64_t dropped_by_action() const;
   // Connections that security groups denied: what the action of their program dropped.
   [[nodiscard]] uint64_t denied() const;

@@ -20,9 +20,10 @@ std::vector<bpf::Neighbour> to_entries(const std::vector<tc::NeighbourEntry>& wa
   for (const tc::NeighbourEntry& entry : wanted) {
     const sepal_answer answer = entry.answer == Answer::silent      ? SEPAL_ANSWER_SILENT
                                 : entry.answer == Answer::neighbour ? SEPAL_ANSWER_NEIGHBOUR
-                                                                    : SEPAL_ANSWER_GATEWAY;
+                                : entry.answer == Answer::gateway   ? SEPAL_ANSWER_GATEWAY
+                                                                    : SEPAL_ANSWER_GUARD;
     entries.push_back({bpf::make_neighbour_key(entry.device, entry.vlan, entry.target),
-                       bpf::make_neighbour_value(answer, entry.mac)});
+                       bpf::make_neighbour_value(answer, entry.mac, entry.own)});
   }
   return entries;
 }

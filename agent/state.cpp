@@ -3,6 +3,7 @@
 //   tenant VNI ZONE
 //   served VNI PREFIX [vfNUMBER|DEVICE]
 //   judged VNI SPACE
+//   mac VNI MAC vfNUMBER|DEVICE
 //   gateway ADDRESS MAC
 //   way VTEP NEXT-HOP IFINDEX OWN-MAC GENERATION
 #include "agent/state.hpp"
@@ -73,6 +74,13 @@ bool read_line(const std::string& line, bool of_version_1, SavedState& state) {
     const auto [end, error] = std::from_chars(second.data(), second.data() + second.size(), tenant->second.judged, 16);
     return error == std::errc() && end == second.data() + second.size();
   }
+  if (kind == "mac") {
+    const auto mac = MacAddr::parse(second);
+    std::string seat;
+    if (!mac || tenant == state.tenants.end() || !(words >> seat)) return false;
+    tenant->second.macs.emplace(std::move(seat), *mac);
+    return true;
+  }
   const auto prefix = IpPrefix::parse(second);
   if (kind != "served" || !prefix || tenant == state.tenants.end()) return false;
   std::string port;
@@ -119,6 +127,7 @@ Result<void> save_state(const std::string& path, const SavedState& state) {
     text += "tenant " + number + " " + std::to_string(tenant.zone.value()) + "\n";
     for (const auto& [prefix, port] : tenant.served)
       text += "served " + number + " " + prefix.to_string() + (port.empty() ? "" : " " + port) + "\n";
+    for (const auto& [seat, mac] : tenant.macs) text += "mac " + number + " " + mac.to_string() + " " + seat + "\n";
     if (tenant.judged != 0) text += "judged " + number + " " + hex(tenant.judged) + "\n";
   }
   for (const auto& [address, mac] : state.gateways)

@@ -1,8 +1,8 @@
 // The small state file: what the kernel cannot tell a later run. Losing it costs no forwarding: which tenants and
 // addresses were served last (so that connections of a port that left are ended even when its device is gone, and a
-// zone is not given away while connections still stand in it), the public gateways' MACs last learnt (so that a
-// neighbour entry that times out moves no route), and what a NIC looked up for its tunnels (so that a change of next
-// hop while nobody watched is noticed).
+// zone is not given away while connections still stand in it), the MAC addresses that guests showed, the public
+// gateways' MACs last learnt (so that a neighbour entry that times out moves no route), and what a NIC looked up for
+// its tunnels (so that a change of next hop while nobody watched is noticed).
 #pragma once
 
 #include <map>
@@ -20,6 +20,7 @@ namespace sepal::agent {
 struct SavedTenant {
   Zone zone;
   std::map<IpPrefix, std::string> served;  // addresses and prefixes of its local ports → where the port sits
+  std::map<std::string, MacAddr> macs;     // where a port sits → what its guest showed, where nobody configured it
   uint64_t judged = 0;                     // the policy its connections were last judged by; 0: none
   bool operator==(const SavedTenant&) const = default;
 };

@@ -8,6 +8,7 @@
 
 #include "agent/filters.hpp"
 #include "base/limits.hpp"
+#include "config/tunnel.hpp"
 #include "tc/pipeline/pipeline.hpp"
 
 namespace sepal::agent {
@@ -291,8 +292,7 @@ std::string World::device_name(IfIndex index) const {
 }
 
 netlink::VxlanWanted vxlan_wanted(const config::Host& host, const std::string& instance) {
-  const unsigned overhead = host.underlay.address.is_v4() ? limits::kVxlanOverheadIpv4 : limits::kVxlanOverheadIpv6;
-  return {host.vxlan.device, instance, host.vxlan.port, host.underlay.mtu - overhead};
+  return {host.vxlan.device, instance, host.vxlan.port, host.underlay.mtu - config::tunnel_overhead(host.underlay)};
 }
 
 Result<World> look(Kernel& kernel, const LookInput& input) { return Look(kernel, input).run(); }

@@ -104,9 +104,10 @@ sepal_neighbour_key make_neighbour_key(IfIndex device, Vid vlan, const IpPrefix&
   return key;
 }
 
-sepal_neighbour_value make_neighbour_value(sepal_answer answer, const MacAddr& mac) {
+sepal_neighbour_value make_neighbour_value(sepal_answer answer, const MacAddr& mac, bool own) {
   sepal_neighbour_value value{};
   value.answer = static_cast<uint8_t>(answer);
+  value.own = own ? 1 : 0;
   std::copy(mac.bytes.begin(), mac.bytes.end(), value.mac);
   return value;
 }
@@ -133,8 +134,10 @@ std::string to_string(const Neighbour& entry) {
   std::copy_n(entry.value.mac, mac.bytes.size(), mac.bytes.begin());
   switch (entry.value.answer) {
     case SEPAL_ANSWER_SILENT: return text + "silent";
-    case SEPAL_ANSWER_NEIGHBOUR: return text + "neighbour " + mac.to_string();
+    case SEPAL_ANSWER_NEIGHBOUR:
+      return text + "neighbour " + mac.to_string() + (entry.value.own != 0 ? ", the port's own too" : "");
     case SEPAL_ANSWER_GATEWAY: return text + "gateway " + mac.to_string();
+    case SEPAL_ANSWER_GUARD: return text + "guard " + mac.to_string();
     default: return text + "answer " + std::to_string(entry.value.answer);
   }
 }

@@ -13,7 +13,7 @@
 
 namespace sepal::bpf {
 
-// Who answers for an address: one entry of map sepal_neighbours.
+// Who answers for an address: one entry of map sepal_neighbours_2.
 struct Neighbour {
   using Key = sepal_neighbour_key;
   using Value = sepal_neighbour_value;
@@ -31,7 +31,7 @@ struct Slice {
 
 // `vlan` 0: untagged.
 sepal_neighbour_key make_neighbour_key(IfIndex device, Vid vlan, const IpPrefix& target);
-sepal_neighbour_value make_neighbour_value(sepal_answer answer, const MacAddr& mac);
+sepal_neighbour_value make_neighbour_value(sepal_answer answer, const MacAddr& mac, bool own = false);
 // The 2^(16 - port_bits) ports that begin at `port`, host byte order.
 sepal_slice_key make_slice_key(const IpAddr& address, uint16_t port, uint8_t port_bits);
 inline sepal_slice_value make_slice_value(uint32_t slice) { return {slice}; }

@@ -71,6 +71,10 @@ _Static_assert(sizeof(struct eth) == 14 && sizeof(struct ip4) == 20 && sizeof(st
 
 static __always_inline bool is_multicast6(const struct ip6_address* a) { return a->bytes[0] == 0xff; }
 
+static __always_inline bool is_link_local6(const struct ip6_address* a) {
+  return (a->words[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
 static __always_inline bool is_unspecified6(const struct ip6_address* a) {
   return !(a->words[0] | a->words[1] | a->words[2] | a->words[3]);
 }
@@ -89,11 +93,12 @@ static __always_inline void map_ipv4(struct ip6_address* to, const __u8* address
 }
 
 /* The packet becomes `frame`. The checksum a NIC computed over the packet (CHECKSUM_COMPLETE) begins behind the
- * Ethernet header, so only what follows it may be accounted there. */
+ * Ethernet header, so only what follows it may be accounted there. The longer part first: when memory for writing runs
+ * out (TC_ACT_SHOT), the frame is as it was but for its length. */
 static __always_inline int replace_frame(struct __sk_buff* skb, const struct eth* frame, __u32 bytes) {
   if (bpf_skb_change_tail(skb, bytes, 0)) return TC_ACT_UNSPEC;
-  if (bpf_skb_store_bytes(skb, 0, frame, sizeof(*frame), 0) ||
-      bpf_skb_store_bytes(skb, sizeof(*frame), frame + 1, bytes - sizeof(*frame), BPF_F_RECOMPUTE_CSUM))
+  if (bpf_skb_store_bytes(skb, sizeof(*frame), frame + 1, bytes - sizeof(*frame), BPF_F_RECOMPUTE_CSUM) ||
+      bpf_skb_store_bytes(skb, 0, frame, sizeof(*frame), 0))
     return TC_ACT_SHOT;
   return TC_ACT_PIPE;
 }

@@ -1,7 +1,7 @@
 // The eBPF objects in the kernel: loaded, pinned, adopted after a restart, replaced on an upgrade, and their maps
 // filled. Rules name the programs; who writes rules says so with the descriptor, name and tag given here.
 //
-// In bpffs, per instance: /sys/fs/bpf/sepal/<instance>/{sepal_neigh,sepal_slice,sepal_icmp,sepal_neighbours,
+// In bpffs, per instance: /sys/fs/bpf/sepal/<instance>/{sepal_neigh,sepal_slice,sepal_icmp,sepal_neighbours_2,
 // sepal_slices}.
 // How they are adopted and replaced: adopted.hpp.
 #pragma once

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0 OR Apache-2.0)
-// Answers ARP requests and IPv6 neighbour solicitations in place of those that are asked for.
+// Answers ARP requests and IPv6 neighbour solicitations in place of those that are asked for; on guests' ports it looks
+// first at who speaks: in these and in what is no question (replies, announcements, neighbour advertisements).
 // Hook: act_bpf in skip_hw flower filters of group 6, where a question arrives (ports, uplink).
-// Maps: sepal_neighbours, read only. Who answers is decided there alone; this file only knows the two protocols.
+// Maps: sepal_neighbours_2, read only. Who answers, and what is whose, is decided there alone; this file only knows the
+// two protocols.
 // Verdicts: TC_ACT_PIPE = the packet is now the answer, the next action (a redirect to the device it came from) sends
-// it; TC_ACT_UNSPEC = not ours to answer, untouched, the rule's own verdict decides; TC_ACT_SHOT = half rewritten when
-// memory ran out.
+// it; TC_ACT_UNSPEC = not ours to answer, the rule's own verdict decides; TC_ACT_SHOT = a guest that says it is who it
+// is not, counted by act_bpf apart from what the rule's verdict drops, and marked SEPAL_NEIGHBOUR_FORGED. What is
+// malformed is nobody's word: TC_ACT_UNSPEC.
 #include "bpf/frames.bpf.h"
 
 #define ETHERTYPE_ARP 0x0806
@@ -24,6 +27,8 @@
 /* Options of a question, in units of 8 bytes: link-layer address and nonce are one each. Longer questions are nobody's
  * we know, and a bound is what the verifier wants too. */
 #define ND_OPTION_UNITS_MAX 16
+
+#define ADDRESS_BITS (8 * (sizeof(struct sepal_neighbour_key) - sizeof(__u32))) /* prefix_bits of one address */
 
 struct arp_frame {
   __u16 unused; /* puts all that follows at its natural alignment */
@@ -77,7 +82,7 @@ struct {
   __uint(max_entries, SEPAL_NEIGHBOURS_MAX);
   __type(key, struct sepal_neighbour_key);
   __type(value, struct sepal_neighbour_value);
-} sepal_neighbours SEC(".maps");
+} sepal_neighbours_2 SEC(".maps");
 
 static __always_inline bool is_group(const __u8* mac) { return mac[0] & 1; }
 
@@ -85,20 +90,23 @@ static __always_inline bool is_station(const __u8* mac) {
   return !is_group(mac) && (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]);
 }
 
-static __always_inline bool same_mac(const __u8* a, const __u8* b) {
+/* 0: the same. A number, so that several are put together without a branch for each. */
+static __always_inline __u8 difference(const __u8* a, const __u8* b) {
   __u8 differ = 0;
 
   for (int i = 0; i < 6; i++) differ |= a[i] ^ b[i];
-  return !differ;
+  return differ;
 }
 
-/* Who answers for `address` where this packet came in; NULL: nobody. */
-static __always_inline const struct sepal_neighbour_value* find(const struct __sk_buff* skb,
-                                                                const struct ip6_address* address) {
-  const struct sepal_neighbour_value* value;
+static __always_inline bool same_mac(const __u8* a, const __u8* b) { return !difference(a, b); }
+
+/* What is known of an address where this packet came in, or of the device with none of its bits; NULL: nothing. */
+static __always_inline const struct sepal_neighbour_value* look_up(const struct __sk_buff* skb,
+                                                                   const struct ip6_address* address,
+                                                                   __u32 prefix_bits) {
   struct sepal_neighbour_key key = {};
 
-  key.prefix_bits = 8 * (sizeof(key) - sizeof(key.prefix_bits));
+  key.prefix_bits = prefix_bits;
   /* At ingress skb->dev is where the packet came in, and where the redirect beside us sends it back. */
   key.device = skb->ifindex;
   if (skb->vlan_present) {
@@ -107,15 +115,66 @@ static __always_inline const struct sepal_neighbour_value* find(const struct __s
     key.vlan = skb->vlan_tci & VLAN_VID_MASK;
   }
   __builtin_memcpy(key.address, address, sizeof(key.address));
-  value = bpf_map_lookup_elem(&sepal_neighbours, &key);
+  return bpf_map_lookup_elem(&sepal_neighbours_2, &key);
+}
+
+/* Who answers for `address` where this packet came in; NULL: nobody. */
+static __always_inline const struct sepal_neighbour_value* find(const struct __sk_buff* skb,
+                                                                const struct ip6_address* address) {
+  const struct sepal_neighbour_value* value = look_up(skb, address, ADDRESS_BITS);
+
   if (!value || (value->answer != SEPAL_ANSWER_NEIGHBOUR && value->answer != SEPAL_ANSWER_GATEWAY)) return NULL;
   return value;
+}
+
+/* The guest whose port the packet came in at; NULL: it came from a wire, where nobody vouches for anybody. (A port with
+ * the prefix ::/0 has that instead of the guard.) */
+static __always_inline const struct sepal_neighbour_value* guest_of(const struct __sk_buff* skb) {
+  const struct ip6_address none = {};
+  const struct sepal_neighbour_value* value = look_up(skb, &none, SEPAL_NEIGHBOUR_DEVICE_BITS);
+
+  if (!value || (value->answer != SEPAL_ANSWER_GUARD && value->answer != SEPAL_ANSWER_SILENT)) return NULL;
+  return value;
+}
+
+static __always_inline bool is_sent_by(const struct eth* eth, const struct sepal_neighbour_value* guest) {
+  return !is_station(guest->mac) || same_mac(eth->from, guest->mac);
+}
+
+/* Whether a guest may say of an address that it is its own. A gateway's never is, whatever its prefixes cover; another
+ * link-local one is for the guest to choose. */
+static __always_inline bool is_own(const struct __sk_buff* skb, const struct ip6_address* address) {
+  const struct sepal_neighbour_value* value = look_up(skb, address, ADDRESS_BITS);
+
+  if (!value || value->answer == SEPAL_ANSWER_GATEWAY) return false;
+  return value->answer == SEPAL_ANSWER_SILENT || value->own || is_link_local6(address);
+}
+
+static __always_inline int forged(struct __sk_buff* skb) {
+  skb->mark = SEPAL_NEIGHBOUR_FORGED;
+  return TC_ACT_SHOT;
+}
+
+/* When memory runs out the question stays as it was, at most shorter: the rule's own verdict is as good for it. */
+static __always_inline int send_back(struct __sk_buff* skb, const struct eth* frame, __u32 bytes) {
+  return replace_frame(skb, frame, bytes) == TC_ACT_PIPE ? TC_ACT_PIPE : TC_ACT_UNSPEC;
 }
 
 /* A question sent to one station is that station's to answer: neighbours check this way that the other is still there.
  */
 static __always_inline bool is_for(const struct eth* eth, const struct sepal_neighbour_value* who) {
   return is_station(eth->from) && (is_group(eth->to) || same_mac(eth->to, who->mac));
+}
+
+/* A sender of 0.0.0.0 says nothing of itself: it is the probe of RFC 5227. */
+static __always_inline bool is_honest_arp(const struct __sk_buff* skb, const struct arp_frame* frame) {
+  const struct sepal_neighbour_value* guest = guest_of(skb);
+  struct ip6_address sender;
+
+  if (!guest) return true;
+  if (!is_sent_by(&frame->eth, guest) || !same_mac(frame->sender_mac, frame->eth.from)) return false;
+  map_ipv4(&sender, frame->sender_ip);
+  return !sender.words[3] || is_own(skb, &sender);
 }
 
 static __always_inline int answer_arp(struct __sk_buff* skb) {
@@ -125,8 +184,11 @@ static __always_inline int answer_arp(struct __sk_buff* skb) {
 
   if (bpf_skb_load_bytes(skb, 0, &frame.eth, ARP_FRAME_BYTES)) return TC_ACT_UNSPEC;
   if (frame.hardware != bpf_htons(1) || frame.protocol != bpf_htons(ETHERTYPE_IPV4) || frame.hardware_length != 6 ||
-      frame.protocol_length != 4 || frame.operation != bpf_htons(ARP_REQUEST))
+      frame.protocol_length != 4 ||
+      (frame.operation != bpf_htons(ARP_REQUEST) && frame.operation != bpf_htons(ARP_REPLY)))
     return TC_ACT_UNSPEC;
+  if (!is_honest_arp(skb, &frame)) return forged(skb);
+  if (frame.operation != bpf_htons(ARP_REQUEST)) return TC_ACT_UNSPEC;
   /* Multicast, reserved and broadcast addresses ask nothing. 0.0.0.0 does: it is the probe of RFC 5227. */
   if (!is_station(frame.sender_mac) || frame.sender_ip[0] >= 224) return TC_ACT_UNSPEC;
   /* Gratuitous: an announcement, not a question. */
@@ -146,7 +208,7 @@ static __always_inline int answer_arp(struct __sk_buff* skb) {
   /* Swap the two addresses; the question's padding goes, drivers add their own. */
   __builtin_memcpy(frame.target_ip, frame.sender_ip, 4);
   __builtin_memcpy(frame.sender_ip, &target.bytes[12], 4);
-  return replace_frame(skb, &frame.eth, ARP_FRAME_BYTES);
+  return send_back(skb, &frame.eth, ARP_FRAME_BYTES);
 }
 
 /* One's complement sum of an ICMPv6 message of `length` bytes (a multiple of 4) with its pseudo header, folded: 0xffff
@@ -163,9 +225,17 @@ static __always_inline __s64 icmp6_sum(const struct ip6* ip, const void* message
   return (sum & 0xffff) + (sum >> 16);
 }
 
-/* RFC 4861 section 7.1.1, 4.6: walks the options, `units` of 8 bytes. False: the message is to be ignored. `asker` is
- * set to the source link-layer address where there is one. */
-static __always_inline bool read_options(struct nd_question* question, __u64 units, __u8* asker, bool* has_link) {
+/* What the options of a message say. */
+struct nd_links {
+  __u8 asker[6]; /* the first link-layer address of its sender; before reading: who sent the frame */
+  bool any;
+  __u8 differ; /* from who sent the frame; 0: none does */
+};
+
+/* RFC 4861 sections 7.1.1, 7.1.2 and 4.6: walks the options, `units` of 8 bytes. False: the message is to be ignored.
+ * `kind`: the option that names its sender. */
+static __always_inline bool read_options(const struct nd_question* question, __u64 units, __u8 kind,
+                                         struct nd_links* links) {
   __u64 next = 0;
 
 #pragma unroll
@@ -175,10 +245,11 @@ static __always_inline bool read_options(struct nd_question* question, __u64 uni
     if (i >= units) break;
     if (i != next) continue;
     if (!option[1]) return false;
-    if (option[0] == ND_SOURCE_LINK) {
+    if (option[0] == kind) {
       if (option[1] != 1 || !is_station(&option[2])) return false;
-      if (!*has_link) __builtin_memcpy(asker, &option[2], 6);
-      *has_link = true;
+      links->differ |= difference(&option[2], question->head.eth.from);
+      if (!links->any) __builtin_memcpy(links->asker, &option[2], 6);
+      links->any = true;
     }
     next += option[1];
   }
@@ -190,19 +261,30 @@ static __always_inline bool is_solicited_node(const struct ip6_address* group, c
          group->words[3] == (target->words[3] | bpf_htonl(0xff000000));
 }
 
+/* Duplicate detection, from ::, says nothing of its sender. */
+static __always_inline bool is_honest_nd(const struct __sk_buff* skb, const struct nd_frame* frame, __u8 link_differs) {
+  const struct sepal_neighbour_value* guest = guest_of(skb);
+
+  if (!guest) return true;
+  if (!is_sent_by(&frame->eth, guest) || link_differs) return false;
+  if (!is_unspecified6(&frame->ip.source) && !is_own(skb, &frame->ip.source)) return false;
+  return frame->type != ND_ADVERTISEMENT || is_own(skb, &frame->target);
+}
+
 static __always_inline int answer_nd(struct __sk_buff* skb) {
   struct nd_question question = {};
   struct nd_answer reply = {};
+  struct nd_links links = {};
   const struct sepal_neighbour_value* who;
-  __u8 asker[6];
-  bool has_link = false, duplicate_detection;
+  bool duplicate_detection;
   __u64 length, options;
   __s64 sum;
 
   if (bpf_skb_load_bytes(skb, 0, &question.head.eth, ND_FRAME_BYTES)) return TC_ACT_UNSPEC;
   /* Hop limit 255 proves that no router has passed it on: the asker is on this link. */
   if (question.head.ip.version_class[0] >> 4 != 6 || question.head.ip.next_header != IP_PROTOCOL_ICMP6 ||
-      question.head.ip.hop_limit != 255 || question.head.type != ND_SOLICITATION || question.head.code)
+      question.head.ip.hop_limit != 255 || question.head.code ||
+      (question.head.type != ND_SOLICITATION && question.head.type != ND_ADVERTISEMENT))
     return TC_ACT_UNSPEC;
 
   length = bpf_ntohs(question.head.ip.payload_length);
@@ -216,13 +298,17 @@ static __always_inline int answer_nd(struct __sk_buff* skb) {
   if (options >= 8 && bpf_skb_load_bytes(skb, ND_FRAME_BYTES, question.options, options)) return TC_ACT_UNSPEC;
   if (icmp6_sum(&question.head.ip, &question.head.type, ND_ICMP_BYTES + options) != 0xffff) return TC_ACT_UNSPEC;
 
-  if (is_multicast6(&question.head.target) || is_unspecified6(&question.head.target) ||
-      is_multicast6(&question.head.ip.source) || same_address(&question.head.ip.source, &question.head.target))
+  if (is_multicast6(&question.head.target) || is_unspecified6(&question.head.target)) return TC_ACT_UNSPEC;
+  __builtin_memcpy(links.asker, question.head.eth.from, 6);
+  if (!read_options(&question, options / 8, question.head.type == ND_SOLICITATION ? ND_SOURCE_LINK : ND_TARGET_LINK,
+                    &links))
     return TC_ACT_UNSPEC;
-  __builtin_memcpy(asker, question.head.eth.from, 6);
-  if (!read_options(&question, options / 8, asker, &has_link)) return TC_ACT_UNSPEC;
+  if (!is_honest_nd(skb, &question.head, links.differ)) return forged(skb);
+  if (question.head.type != ND_SOLICITATION || is_multicast6(&question.head.ip.source) ||
+      same_address(&question.head.ip.source, &question.head.target))
+    return TC_ACT_UNSPEC;
   duplicate_detection = is_unspecified6(&question.head.ip.source);
-  if (duplicate_detection && (has_link || !is_solicited_node(&question.head.ip.destination, &question.head.target)))
+  if (duplicate_detection && (links.any || !is_solicited_node(&question.head.ip.destination, &question.head.target)))
     return TC_ACT_UNSPEC;
 
   who = find(skb, &question.head.target);
@@ -250,14 +336,14 @@ static __always_inline int answer_nd(struct __sk_buff* skb) {
     reply.head.ip.destination.words[0] = bpf_htonl(0xff020000);
     reply.head.ip.destination.words[3] = bpf_htonl(1);
   } else {
-    __builtin_memcpy(reply.head.eth.to, asker, 6);
+    __builtin_memcpy(reply.head.eth.to, links.asker, 6);
     reply.head.ip.destination = question.head.ip.source;
     reply.head.flags |= ND_SOLICITED;
   }
   sum = icmp6_sum(&reply.head.ip, &reply.head.type, ND_ANSWER_BYTES - 54);
   if (sum < 0) return TC_ACT_UNSPEC;
   reply.head.checksum = ~(__u16)sum;
-  return replace_frame(skb, &reply.head.eth, ND_ANSWER_BYTES);
+  return send_back(skb, &reply.head.eth, ND_ANSWER_BYTES);
 }
 
 static __always_inline int answer(struct __sk_buff* skb) {

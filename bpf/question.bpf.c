@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: (GPL-2.0 OR Apache-2.0)
-// Copies what a guest asks the agent: DHCP, and router solicitations. Which frames come here the rules decide, behind a
-// token bucket; this file only looks that it is one of the two, and that it fits.
-// Hook: act_bpf in skip_hw flower filters of group 6, on guests' ports whose guests are told something.
+// Copies what a guest asks the agent: DHCP, and router solicitations; and what a guest whose MAC address is not
+// configured says of neighbours, marked SEPAL_QUESTION_OVERHEARD. Which frames come here the rules decide, behind a
+// token bucket; this file only looks that it is one of the first two, where it is not marked, and that it fits.
+// Hook: act_bpf in skip_hw flower filters of group 6, on guests' ports that are told something or whose MAC is open.
 // Maps: sepal_questions, the ring that the agent reads; sepal_heard, what became of the packets, counted on each CPU.
 // Verdicts: TC_ACT_PIPE = the agent has it, the next action (a drop) ends the packet; TC_ACT_SHOT = nobody has it: the
 // ring was full (the agent is away, and whoever asks will ask again), or it is no question. The action counts those.
+// What is marked goes on in any case (TC_ACT_PIPE), and is not heard while others' questions need the room.
 #include "bpf/frames.bpf.h"
 
 #define ND_ROUTER_SOLICITATION 133
@@ -39,7 +41,7 @@ static __always_inline bool is_question(struct __sk_buff* skb) {
          type == ND_ROUTER_SOLICITATION;
 }
 
-static __always_inline int hear(struct __sk_buff* skb) {
+static __always_inline int hear(struct __sk_buff* skb, bool any) {
   __u32 zero = 0;
   __u64 length = skb->len;
   struct sepal_question* question;
@@ -47,7 +49,7 @@ static __always_inline int hear(struct __sk_buff* skb) {
 
   heard = bpf_map_lookup_elem(&sepal_heard, &zero);
   if (!heard) return TC_ACT_SHOT;
-  if (!is_question(skb)) {
+  if (!any && !is_question(skb)) {
     heard->ignored++;
     return TC_ACT_SHOT;
   }
@@ -55,6 +57,8 @@ static __always_inline int hear(struct __sk_buff* skb) {
     heard->unreadable++;
     return TC_ACT_SHOT;
   }
+  /* What is overheard leaves room for questions: who says it will say it again. */
+  if (any && bpf_ringbuf_query(&sepal_questions, BPF_RB_AVAIL_DATA) > SEPAL_QUESTIONS_BYTES / 4) return TC_ACT_PIPE;
   question = bpf_ringbuf_reserve(&sepal_questions, sizeof(*question), 0);
   if (!question) {
     heard->lost++;
@@ -78,7 +82,12 @@ unreadable:
 }
 
 SEC("action")
-int sepal_question(struct __sk_buff* skb) { return hear(skb); }
+int sepal_question(struct __sk_buff* skb) {
+  bool overheard = skb->mark == SEPAL_QUESTION_OVERHEARD;
+  int verdict = hear(skb, overheard);
+
+  return overheard ? TC_ACT_PIPE : verdict;
+}
 
 /* What the kernel is told; the source itself may be used under either licence named above. */
 char sepal_license[] SEC("license") = "GPL";

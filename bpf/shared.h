@@ -20,10 +20,12 @@
 #define SEPAL_NEIGHBOURS_MAX 65536
 #define SEPAL_SLICES_MAX 65536
 
-/* Map sepal_neighbours (LPM trie): who answers for an address. `device` and `vlan` are always matched whole;
- * prefix_bits = 64 + (96 for IPv4) + prefix length. IPv4 addresses are v4-mapped: ::ffff:a.b.c.d. (So an IPv6 prefix of
- * less than 96 bits that covers ::ffff:0:0/96 would answer ARP as well; only ::/0 to ::/80 do, and no link has those.)
- */
+/* Map sepal_neighbours_2 (LPM trie): who answers for an address, and on a guest's port whose it is. `device` and `vlan`
+ * are always matched whole; prefix_bits = 64 + (96 for IPv4) + prefix length. IPv4 addresses are v4-mapped:
+ * ::ffff:a.b.c.d. (So an IPv6 prefix of less than 96 bits that covers ::ffff:0:0/96 would answer ARP as well; only ::/0
+ * to ::/80 do, and no link has those.) A guest's port has an entry for each family as a whole, 0.0.0.0/0 and ::/0: by
+ * ::/0 it is known as one. */
+#define SEPAL_NEIGHBOUR_DEVICE_BITS 64 /* prefix_bits of ::/0 */
 struct sepal_neighbour_key {
   __u32 prefix_bits;
   __u32 device; /* ifindex where the question arrives, host order */
@@ -34,17 +36,21 @@ struct sepal_neighbour_key {
 SEPAL_STATIC_ASSERT(sizeof(struct sepal_neighbour_key) == 28, "layout shared with the kernel");
 
 enum sepal_answer {
-  SEPAL_ANSWER_SILENT = 0,    /* the asker's own address: duplicate detection must find nobody */
+  SEPAL_ANSWER_SILENT = 0,    /* the port's own address: duplicate detection must find nobody */
   SEPAL_ANSWER_NEIGHBOUR = 1, /* proxy for an on-link neighbour */
   SEPAL_ANSWER_GATEWAY = 2,   /* the router itself (R flag in neighbour advertisements) */
+  SEPAL_ANSWER_GUARD = 3,     /* nobody; the device is a guest's, and who speaks there must be the port's own */
 };
 
 struct sepal_neighbour_value {
   __u8 answer; /* enum sepal_answer */
-  __u8 zero;
-  __u8 mac[6]; /* what is answered */
+  __u8 own;    /* 1: a neighbour's, and the port's own as well: of a subnet within one of its prefixes */
+  __u8 mac[6]; /* what is answered; SILENT and GUARD: the port's own, all zero where nobody knows it */
 };
 SEPAL_STATIC_ASSERT(sizeof(struct sepal_neighbour_value) == 8, "layout shared with the kernel");
+
+/* skb->mark as program sepal_neigh leaves it on what it drops: a guest that is not who it says it is. */
+#define SEPAL_NEIGHBOUR_FORGED 0x40000U
 
 /* Map sepal_slices (LPM trie): which slice of a shared public address an ICMP id or quoted port belongs to.
  * prefix_bits = 128 + number of leading port bits that count. */
@@ -72,6 +78,9 @@ struct sepal_slice_value {
  * frame; the ring holds some 170 of whatever length, more than one turn of the agent takes. */
 #define SEPAL_QUESTION_BYTES 1514
 #define SEPAL_QUESTIONS_BYTES (256 * 1024)
+
+/* skb->mark for program sepal_question: whatever it is, the agent may hear it, and the packet goes on. */
+#define SEPAL_QUESTION_OVERHEARD 1U
 
 struct sepal_question {
   __u32 device; /* ifindex where it came in */

@@ -56,9 +56,9 @@ void mix(Digest& digest, const Subnet& value) {
 
 void mix(Digest& digest, const Port& value) {
   const auto& [name, vf, device, mac, addresses, prefixes, security_groups, port_limits, guests, hostname, dhcp_server,
-               where] = value;
+               mac_is_open, where] = value;
   digest.all(name, vf, device, mac, addresses, prefixes, security_groups, port_limits, guests, hostname, dhcp_server,
-             where);
+             mac_is_open, where);
 }
 
 void mix(Digest& digest, const TenantVlan& value) {

@@ -1,8 +1,8 @@
 // guests: → GuestSettings, of whoever has such a map; and what of host, tenant and port holds for a port.
 #include "config/guests.hpp"
 
-#include "base/limits.hpp"
 #include "config/documents.hpp"
+#include "config/tunnel.hpp"
 
 namespace sepal::config {
 namespace {
@@ -80,8 +80,7 @@ PortServices port_services(const Host& host, const Tenant& tenant, const Port& p
 
 uint16_t guest_mtu(const Host& host, const Tenant& tenant) {
   if (tenant.mtu) return *tenant.mtu;
-  const unsigned overhead = host.underlay.address.is_v4() ? limits::kVxlanOverheadIpv4 : limits::kVxlanOverheadIpv6;
-  return static_cast<uint16_t>(host.underlay.mtu - overhead);
+  return static_cast<uint16_t>(host.underlay.mtu - tunnel_overhead(host.underlay));
 }
 
 }  // namespace sepal::config

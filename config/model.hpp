@@ -95,7 +95,7 @@ struct Port {
   std::string name;                          // unique within the tenant
   std::optional<uint16_t> vf;                // representor of this VF …
   std::string device;                        // … or the representor's own name; exactly one of the two is given
-  MacAddr mac;                               // the guest's
+  MacAddr mac;                               // the guest's; of an open one what it showed last, zero until then
   std::vector<IpAddr> addresses;             // inside the tenant's subnets
   std::vector<IpPrefix> prefixes;            // routed to this port as well, and allowed as its sources
   std::vector<std::string> security_groups;  // names; none: the port is open
@@ -103,6 +103,7 @@ struct Port {
   GuestSettings guests;      // what is missing: the tenant's, then the host's
   std::string hostname;      // what DHCP calls the guest; empty: the port's name
   bool dhcp_server = false;  // the guest may answer as one, to whoever asks it
+  bool mac_is_open = false;  // the configuration does not say it: the guest does
   Location where;
   bool operator==(const Port&) const = default;
 };

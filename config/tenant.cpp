@@ -61,7 +61,8 @@ Port read_port(NodeRef node, Faults& faults) {
   fields.set_name(name_of(fields, "name"));
   port.name = fields.require("name", "a name, such as name: web-0", parse_port_name).value_or("");
   read_attachment(fields, port);
-  port.mac = fields.require("mac", "the guest's MAC address", parse_mac).value_or(MacAddr{});
+  port.mac = fields.read("mac", parse_mac).value_or(MacAddr{});
+  port.mac_is_open = fields.missing("mac");
   NodeRef addresses = fields.find("addresses");
   bool empty = addresses &&
                (addresses.kind() == NodeKind::null || (addresses.kind() == NodeKind::sequence && !addresses.child()));

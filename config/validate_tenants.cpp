@@ -4,6 +4,7 @@
 
 #include "base/limits.hpp"
 #include "config/review.hpp"
+#include "config/tunnel.hpp"
 
 namespace sepal::config {
 namespace {
@@ -36,7 +37,7 @@ void check_mtu(Review& review, const Tenant& tenant) {
   bool ipv6 = std::any_of(tenant.subnets.begin(), tenant.subnets.end(),
                           [](const Subnet& s) { return s.prefix.family() == Family::ipv6; });
   unsigned least = ipv6 ? limits::kMtuMinIpv6 : limits::kMtuMinIpv4;
-  unsigned overhead = underlay.address.is_v4() ? limits::kVxlanOverheadIpv4 : limits::kVxlanOverheadIpv6;
+  unsigned overhead = tunnel_overhead(underlay);
   unsigned room = underlay.mtu > overhead ? underlay.mtu - overhead : 0;
   unsigned wanted = tenant.mtu ? *tenant.mtu : std::max(room, 1U);
   Location where = review.places.of(tenant.where, "mtu");

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "agent/doctor/checks.hpp"
-#include "base/limits.hpp"
+#include "config/tunnel.hpp"
 
 namespace sepal::agent::doctor {
 namespace {
@@ -10,9 +10,7 @@ namespace {
 const std::string kMtu = "mtu";
 const std::string kWays = "next-hops";
 
-unsigned tunnel_mtu(const config::Host& host) {
-  return host.underlay.mtu - (host.underlay.address.is_v4() ? limits::kVxlanOverheadIpv4 : limits::kVxlanOverheadIpv6);
-}
+unsigned tunnel_mtu(const config::Host& host) { return host.underlay.mtu - config::tunnel_overhead(host.underlay); }
 
 void check_carrier(const netlink::Link& link, const config::Underlay& underlay, Findings& out) {
   if (link.mtu >= underlay.mtu) return;

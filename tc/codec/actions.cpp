@@ -106,6 +106,7 @@ Result<ActionStats> decode_stats(std::span<const uint8_t> region) {
       if (attr.payload.size() < sizeof queue) return fail(Errc::protocol, "statistics of an action are cut short");
       std::memcpy(&queue, attr.payload.data(), sizeof queue);
       sink.stats.drops = queue.drops;
+      sink.stats.overlimits = queue.overlimits;
     }
     return {};
   });

@@ -120,7 +120,7 @@ void read_icmp(Reader& in, Family family, Packet& packet) {
   packet.icmp_type = in.u8();
   packet.icmp_code = in.u8();
   in.skip(2);
-  if (family == Family::ipv6 && packet.icmp_type == 135) {
+  if (family == Family::ipv6 && (packet.icmp_type == 135 || packet.icmp_type == 136)) {
     in.skip(4);
     packet.asked = in.address(family);
   } else if (is_error(family, packet.icmp_type)) {
@@ -157,7 +157,11 @@ Result<Packet> parse_frame(std::span<const uint8_t> frame) {
   }
   packet.protocol = 0;
   if (packet.eth_type == kEthArp) {
-    in.skip(24);
+    in.skip(6);
+    packet.arp_operation = in.u16();
+    packet.said_mac = in.mac();
+    packet.src = in.address(Family::ipv4);
+    in.skip(6);
     packet.asked = in.address(Family::ipv4);
   } else if (packet.is_ip()) {
     const Family family = packet.eth_type == kEthIpv4 ? Family::ipv4 : Family::ipv6;

@@ -131,7 +131,9 @@ std::string to_string(const Packet& p) {
   if (p.received_in)
     text += " from vni " + std::to_string(p.received_in->key) + " to " + p.received_in->dst.to_string();
   if (p.leaves_in) text += " into vni " + std::to_string(p.leaves_in->key) + " to " + p.leaves_in->dst.to_string();
-  if (p.eth_type == kEthArp) return text + " arp who-has " + p.asked.to_string();
+  if (p.eth_type == kEthArp)
+    return text + (p.arp_operation == kArpRequest ? " arp who-has " : " arp to ") + p.asked.to_string() + " of " +
+           p.src.to_string();
   if (!p.is_ip()) return text + " eth_type " + std::to_string(p.eth_type);
   text += " " + p.src.to_string() + " > " + p.dst.to_string() + " proto " + std::to_string(p.protocol) + " ttl " +
           std::to_string(p.ttl);
@@ -139,6 +141,7 @@ std::string to_string(const Packet& p) {
   if (p.is_icmp()) {
     text += " type " + std::to_string(p.icmp_type) + " id " + std::to_string(p.icmp_id);
     if (p.icmp_type == 135) text += " who-has " + p.asked.to_string();
+    if (p.is_advertisement()) text += " says it has " + p.asked.to_string();
     if (p.quoted) {
       text += " about " + p.quoted->src.to_string() + ":" + std::to_string(p.quoted->src_port) + " > " +
               p.quoted->dst.to_string() + ":" + std::to_string(p.quoted->dst_port);

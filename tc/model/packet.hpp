@@ -46,6 +46,9 @@ struct Tracking {
   auto operator<=>(const Tracking&) const = default;
 };
 
+inline constexpr uint16_t kArpRequest = 1;
+inline constexpr uint16_t kArpReply = 2;
+
 struct Packet {
   MacAddr dst_mac;
   MacAddr src_mac;
@@ -62,8 +65,10 @@ struct Packet {
   uint8_t icmp_type = 0;
   uint8_t icmp_code = 0;
   uint16_t icmp_id = 0;
-  std::optional<Tuple> quoted;    // what an ICMP error is about, as its sender saw it
-  IpAddr asked;                   // target of an ARP request or a neighbour solicitation
+  std::optional<Tuple> quoted;  // what an ICMP error is about, as its sender saw it
+  IpAddr asked;                 // target of ARP, of a neighbour solicitation or advertisement; src: ARP's sender
+  uint16_t arp_operation = kArpRequest;
+  MacAddr said_mac;               // what ARP's sender says
   std::optional<MacAddr> answer;  // the question was answered in place: with this MAC
 
   std::optional<Tunnel> received_in;  // metadata of the tunnel it came out of
@@ -77,6 +82,9 @@ struct Packet {
   [[nodiscard]] bool is_icmp() const { return protocol == (eth_type == kEthIpv4 ? kProtoIcmp : kProtoIcmpv6); }
   [[nodiscard]] bool is_question() const {  // ARP, or a neighbour solicitation
     return eth_type == kEthArp || (eth_type == kEthIpv6 && protocol == kProtoIcmpv6 && icmp_type == 135 && !fragment);
+  }
+  [[nodiscard]] bool is_advertisement() const {  // of a neighbour
+    return eth_type == kEthIpv6 && protocol == kProtoIcmpv6 && icmp_type == 136 && !fragment;
   }
   [[nodiscard]] uint16_t outer_protocol() const { return tags.empty() ? eth_type : tags.front().protocol; }
   [[nodiscard]] Tuple tuple() const;

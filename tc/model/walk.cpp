@@ -100,17 +100,44 @@ const CompiledRule* Dataplane::pick(const Run& run, View view) const {
   return best;
 }
 
-bool Dataplane::answer_question(Run& run) const {
-  const Packet& packet = run.packet;
-  if (!packet.is_question()) return false;
-  const Vid vlan = packet.tags.empty() ? Vid() : packet.tags[0].id;
+const NeighbourEntry* Dataplane::neighbour(const Run& run, const IpAddr& address) const {
+  const Vid vlan = run.packet.tags.empty() ? Vid() : run.packet.tags[0].id;
   const NeighbourEntry* best = nullptr;
   for (const NeighbourEntry& entry : rules_.neighbours) {
-    if (entry.device != run.device || entry.vlan != vlan || !entry.target.contains(packet.asked)) continue;
+    if (entry.device != run.device || entry.vlan != vlan || !entry.target.contains(address)) continue;
     if (best == nullptr || entry.target.length > best->target.length) best = &entry;
   }
-  if (best == nullptr || best->answer == NeighbourEntry::Answer::silent) return false;
-  run.packet.answer = best->mac;
+  return best;
+}
+
+bool Dataplane::is_honest(const Run& run) const {
+  using Answer = NeighbourEntry::Answer;
+  const Packet& packet = run.packet;
+  const auto guest = std::find_if(rules_.neighbours.begin(), rules_.neighbours.end(), [&](const NeighbourEntry& e) {
+    return e.device == run.device && e.target.length == 0 && e.target.family() == Family::ipv6 &&
+           (e.answer == Answer::guard || e.answer == Answer::silent);
+  });
+  if (guest == rules_.neighbours.end()) return true;
+  auto is_own = [&](const IpAddr& address) {
+    const NeighbourEntry* entry = neighbour(run, address);
+    if (entry == nullptr || entry->answer == Answer::gateway) return false;
+    return entry->answer == Answer::silent || entry->own || (!address.is_v4() && address.is_link_local());
+  };
+  if (!guest->mac.is_zero() && packet.src_mac != guest->mac) return false;
+  if (packet.eth_type == kEthArp && !packet.said_mac.is_zero() && packet.said_mac != packet.src_mac) return false;
+  if (!packet.src.is_unspecified() && !is_own(packet.src)) return false;
+  return !packet.is_advertisement() || is_own(packet.asked);
+}
+
+bool Dataplane::answer_question(Run& run) const {
+  using Answer = NeighbourEntry::Answer;
+  const Packet& packet = run.packet;
+  run.out.forged = !is_honest(run);
+  if (run.out.forged || !packet.is_question()) return false;
+  if (packet.eth_type == kEthArp && packet.arp_operation != kArpRequest) return false;
+  const NeighbourEntry* entry = neighbour(run, packet.asked);
+  if (entry == nullptr || entry->answer == Answer::silent || entry->answer == Answer::guard) return false;
+  run.packet.answer = entry->mac;
   return true;
 }
 
@@ -239,6 +266,7 @@ bool Dataplane::act(Run& run, const CompiledRule& rule, size_t first, View view)
       if (bpf->name == "sepal_room") continue;  // connections here are few
       // Where the TTL ends the packet does; what its sender is told is another.
       if (bpf->name == "sepal_icmp" && packet.mark == SEPAL_ICMP_EXPIRED) return end(Outcome::Kind::dropped);
+      if (bpf->name == "sepal_question" && packet.mark == SEPAL_QUESTION_OVERHEARD) continue;
       if (bpf->name == "sepal_question" && is_for_agent(packet)) return end(Outcome::Kind::heard);
       const bool done = bpf->name == "sepal_slice"   ? choose_slice(run)
                         : bpf->name == "sepal_icmp"  ? answer_echo(run)

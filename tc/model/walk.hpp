@@ -38,9 +38,11 @@ struct Outcome {
   bool left_hardware = false;        // hardware(): software had to finish
   std::string fault;                 // what no packet may ever meet: empty when all is well
   std::vector<Judged> judged;        // in the order asked; a denial is the last
+  bool forged = false;               // dropped by the program that looks at what guests say of neighbours
 
   [[nodiscard]] DropReason reason() const {
     if (kind == Kind::dropped && !judged.empty() && !judged.back().verdict.allowed) return DropReason::denied;
+    if (forged) return DropReason::spoofed;
     return by == nullptr ? DropReason::none : by->origin.drop;
   }
   [[nodiscard]] std::string to_string() const;
@@ -68,6 +70,9 @@ class Dataplane {
   void software_from(Run& run, uint32_t chain) const;
   // Runs actions from `first` on; true when the packet's way ended, else run.next is the chain that follows, if any.
   bool act(Run& run, const CompiledRule& rule, size_t first, View view) const;
+  [[nodiscard]] const NeighbourEntry* neighbour(const Run& run, const IpAddr& address) const;
+  // Whether a guest says of itself what is true, in ARP or neighbour discovery; on a wire anybody may say anything.
+  [[nodiscard]] bool is_honest(const Run& run) const;
   bool answer_question(Run& run) const;
   bool answer_echo(Run& run) const;
   bool choose_slice(Run& run) const;

@@ -166,27 +166,38 @@ void set_depths(std::vector<CompiledRule>& rules) {
   }
 }
 
-// Who answers for which address where: guests' gateways and on-link neighbours, and our addresses on the wire.
+bool is_within(const IpPrefix& prefix, const std::vector<IpPrefix>& wider) {
+  return std::any_of(wider.begin(), wider.end(), [&](const IpPrefix& around) { return around.contains(prefix); });
+}
+
+// Who answers for which address where: guests' gateways and on-link neighbours, and our addresses on the wire. And what
+// is whose: the rest of all addresses is nobody's for a guest to claim.
 void add_neighbours(const Plan& plan, RuleSet& out) {
   using Answer = NeighbourEntry::Answer;
   const config::Host& host = plan.config->host;
   const MacAddr uplink_mac = plan.facts->uplink_mac;
   std::map<std::tuple<IfIndex, Vid, IpPrefix>, NeighbourEntry> entries;
   Vni part;
-  auto put = [&](IfIndex device, Vid vlan, const IpPrefix& target, Answer answer, const MacAddr& mac) {
-    entries[{device, vlan, target}] = {device, vlan, target, answer, mac, part};
+  auto put = [&](IfIndex device, Vid vlan, const IpPrefix& target, Answer answer, const MacAddr& mac,
+                 bool own = false) {
+    entries[{device, vlan, target}] = {device, vlan, target, answer, mac, part, own};
   };
   for (const TenantPlan& tenant : plan.tenants) {
     if (!plan.wants(tenant)) continue;
     part = tenant.vni;
     for (const LocalPort& port : tenant.ports) {
+      const MacAddr own_mac = port.port->mac;
+      // First: a port may have such a prefix.
+      for (Family family : kFamilies) put(port.device, Vid(), IpPrefix::make({family, {}}, 0), Answer::guard, own_mac);
       for (const config::Subnet& subnet : tenant.tenant->subnets) {
-        put(port.device, Vid(), subnet.prefix, Answer::neighbour, host.gateway_mac);
+        put(port.device, Vid(), subnet.prefix, Answer::neighbour, host.gateway_mac,
+            is_within(subnet.prefix, port.sources));
       }
       for (const IpAddr& gateway : gateways_of(*tenant.tenant))
         put(port.device, Vid(), IpPrefix::host(gateway), Answer::gateway, host.gateway_mac);
-      for (const IpPrefix& own : port.sources) put(port.device, Vid(), own, Answer::silent, MacAddr());
+      for (const IpPrefix& own : port.sources) put(port.device, Vid(), own, Answer::silent, own_mac);
       for (const config::TenantVlan& vlan : tenant.tenant->vlans) {
+        if (port.unknown()) break;
         for (const IpPrefix& own : port.sources) {
           put(plan.facts->uplink, vlan.id, own, Answer::neighbour, uplink_mac);
         }

@@ -20,6 +20,7 @@ constexpr uint16_t kPrioQuestion[] = {3, kPrioNd};
 constexpr uint16_t kPrioPunt[] = {4, 5};  // by family
 constexpr uint16_t kPrioSize = 6;
 constexpr uint16_t kPrioSource[] = {7, 8};  // by family
+constexpr uint16_t kPrioUnknown = kPrioLast - 1;
 constexpr uint32_t kEthernetHeader = 14;
 
 // Router and neighbour solicitations, neighbour advertisements: what an honest guest sends. Router advertisements (134)
@@ -35,9 +36,9 @@ Match dhcp_question(Family family, const config::Port& port) {
   static const IpPrefix kServers = *IpPrefix::parse("ff02::1:2/128");
   const auto index = static_cast<size_t>(family);
   Match match = ip_protocol(family, kProtoUdp)
-                    .mac(Key::src_mac, port.mac)
                     .set(Key::src_port, kDhcpClientPort[index])
                     .set(Key::dst_port, kDhcpServerPort[index]);
+  if (!port.mac_is_open) match.mac(Key::src_mac, port.mac);  // else a guest with another one asks, too
   return family == Family::ipv4 ? match : match.ip(Key::dst_ip4, kServers);
 }
 
@@ -88,7 +89,12 @@ void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& por
     block.add(0, kPrioPunt[index], eth_of(family), expiring_ttl(family), {goto_chain(punted)}, tag);
   }
   add_size_check(block, config::guest_mtu(block.plan().config->host, *tenant.tenant), rate, tag);
+  // Apart from the last rule, whose counter tells who is known and lies.
+  Tag waits = tag;
+  waits.drop = DropReason::waiting;
+  if (port.unknown()) block.add(0, kPrioUnknown, kEthAll, Match(), {drop()}, waits);
   for (const IpPrefix& source : port.sources) {
+    if (port.unknown()) break;
     const Family family = source.family();
     block.add(0, kPrioSource[static_cast<size_t>(family)], eth_of(family),
               Match().mac(Key::src_mac, port.port->mac).eth_type(eth_of(family)).ip(Key::src_ip4, source),

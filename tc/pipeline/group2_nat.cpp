@@ -38,10 +38,14 @@ void group2_nat(Block& block, const TenantPlan& tenant, const LocalPort* from) {
                   .set(Key::ct_mark, kMarkCommitted, kMarkCommitted),
               {goto_chain(encap)}, hardware);
   }
-  block.add(chain, 5, kEthAll, Match().ct_state(kCtTrk | kCtRel), {goto_chain(encap)}, software);
+  // Of the three states each says what it is and what it is not: one mask, so that software looks once.
+  const auto only = [](uint16_t state) {
+    return Match().ct_state(kCtTrk | state, static_cast<uint16_t>((kCtRel | kCtInv | kCtNew) & ~state));
+  };
+  block.add(chain, 5, kEthAll, only(kCtRel), {goto_chain(encap)}, software);
   Tag invalid = software;
   invalid.drop = DropReason::invalid;
-  block.add(chain, 6, kEthAll, Match().ct_state(kCtTrk | kCtInv), {drop()}, invalid);
+  block.add(chain, 5, kEthAll, only(kCtInv), {drop()}, invalid);
   // All that a guest begins, allowed or not: what a flood costs is the way from here on.
   std::vector<Action> begin;
   if (from != nullptr && from->limits.new_connections_per_second) {
@@ -49,7 +53,7 @@ void group2_nat(Block& block, const TenantPlan& tenant, const LocalPort* from) {
     begin.push_back(police_packets(rate, rate));
   }
   begin.push_back(goto_chain(block.chain(Group::fresh, tenant.vni)));
-  block.add(chain, 7, kEthAll, Match().ct_state(kCtTrk | kCtNew), begin, software);
+  block.add(chain, 5, kEthAll, only(kCtNew), begin, software);
   Tag last = software;
   last.drop = DropReason::untracked;
   block.add(chain, kPrioLast, kEthAll, Match(), {drop()}, last);

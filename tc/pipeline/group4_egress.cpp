@@ -9,7 +9,8 @@ namespace sepal::tc {
 void group4_egress(Block& block, const TenantPlan& tenant) {
   const uint32_t chain = block.chain(Group::egress, tenant.vni);
   for (const LocalPort& port : tenant.ports) {
-    if (port.device == block.device()) continue;  // group 3 lets nothing back to where it came from
+    // Group 3 lets nothing back to where it came from, and sends nothing to who is not known.
+    if (port.device == block.device() || port.unknown()) continue;
     std::vector<Action> actions;
     if (block.kind() == BlockKind::vxlan) actions.push_back(tunnel_unset());
     actions.push_back(redirect(port.device));

@@ -80,6 +80,7 @@ void group5_punted(Block& block, const TenantPlan& tenant, const LocalPort* from
   }
   if (from != nullptr) {
     for (const IpPrefix& source : from->sources) {
+      if (from->unknown()) break;
       block.add(chain, kPrioFragment, kEthAll,
                 fragments(source.family()).mac(Key::src_mac, from->port->mac).ip(Key::src_ip4, source), track, tag);
     }

@@ -37,6 +37,7 @@ std::string_view to_string(DropReason reason) {
     case DropReason::unpublished: return "unpublished";
     case DropReason::rate_limited: return "rate-limited";
     case DropReason::conntrack: return "conntrack";
+    case DropReason::not_sent: return "not-sent";
   }
   return "";
 }

@@ -59,7 +59,8 @@ enum class BlockKind : uint8_t { port, vxlan, uplink };
 // `sepalctl show` and `sepalctl drops`.
 enum class DropReason : uint8_t {
   none,
-  spoofed,        // g0: not the port's own MAC and address (also: tagged frames, other protocols)
+  spoofed,        // g0: not the port's own MAC and address (also: tagged frames, other protocols); g6: the same in ARP
+                  // and neighbour discovery (the program that answers)
   unknown_vni,    // g1 vxlan: no such tenant here
   unknown_vlan,   // g1 uplink: a tag nobody owns
   outside_slice,  // g1 uplink: a public address of ours, but a port outside every slice
@@ -67,7 +68,7 @@ enum class DropReason : uint8_t {
   untracked,      // g2: no verdict from conntrack
   blackhole,      // g3: the route says so
   no_route,       // g3, g7
-  waiting,        // g3, g7: the route's port has no device yet, or the public gateway's MAC is not known yet
+  waiting,        // g0, g3, g7: a port without a device, a guest or a public gateway whose MAC is not known yet
   hairpin,        // g3: the destination is the port it came from
   unknown_mac,    // g4: no such port
   multicast,      // g5, g7: to a group; nothing here forwards to groups
@@ -84,6 +85,7 @@ enum class DropReason : uint8_t {
   rate_limited,          // g0, g2: more questions, or new connections, than a port may begin (police)
   conntrack,             // g0, g1, g2, g5, g7: no free port in a slice, a fragment that does not fit (act_ct)
   too_many_connections,  // g7: more than the tenant may have at once (the program that counts)
+  not_sent,              // where it leaves: the device is down, or did not take it (act_mirred)
 };
 std::string_view to_string(DropReason reason);
 
@@ -115,13 +117,19 @@ bool in_shared_chain(const CompiledRule& rule);
 bool is_size_check(const RuleSpec& rule);
 
 // An entry the eBPF objects need, beside the rules: see bpf/shared.h for the maps.
-struct NeighbourEntry {                                                                // map sepal_neighbours
-  IfIndex device;                                                                      // where the question arrives
-  Vid vlan;                                                                            // 0: untagged
-  IpPrefix target;                                                                     // IPv4 or IPv6
-  enum class Answer : uint8_t { silent, neighbour, gateway } answer = Answer::silent;  // silent: the asker's own
-  MacAddr mac;                                                                         // what is answered
-  Vni part = {};                                                                       // see Parts
+struct NeighbourEntry {  // map sepal_neighbours_2
+  IfIndex device;        // where the question arrives
+  Vid vlan;              // 0: untagged
+  IpPrefix target;       // IPv4 or IPv6
+  enum class Answer : uint8_t {
+    silent,  // the asker's own
+    neighbour,
+    gateway,
+    guard,  // a guest's port: what it says of addresses that are not its own is forged
+  } answer = Answer::silent;
+  MacAddr mac;       // what is answered; silent, guard: the port's own
+  Vni part = {};     // see Parts
+  bool own = false;  // neighbour: the port's own as well, for a prefix of it is wider
   auto operator<=>(const NeighbourEntry&) const = default;
 };
 struct SliceEntry {        // map sepal_slices

@@ -44,6 +44,12 @@ std::optional<uint32_t> port_index(const TenantPlan& tenant, const std::string& 
   return std::nullopt;
 }
 
+// Whose guest can be sent something.
+std::optional<uint32_t> reachable_port(const TenantPlan& tenant, const std::string& name) {
+  const auto index = port_index(tenant, name);
+  return index && !tenant.ports[*index].unknown() ? index : std::nullopt;
+}
+
 // Turns a route's `via` into a target; std::visit's overloads in one place.
 class Resolver {
  public:
@@ -60,13 +66,13 @@ class Resolver {
     if (route_.vni && *route_.vni != tenant_.vni) {
       Target target = make(Target::Kind::waiting);
       for (const TenantPlan& peer : plan_.tenants) {
-        if (peer.vni != *route_.vni || !port_index(peer, via.port)) continue;
+        if (peer.vni != *route_.vni || !reachable_port(peer, via.port)) continue;
         target.kind = Target::Kind::peer;
         target.peer = &peer;
       }
       return target;
     }
-    auto index = port_index(tenant_, via.port);
+    auto index = reachable_port(tenant_, via.port);
     Target target = make(index ? Target::Kind::local : Target::Kind::waiting);
     target.own = true;
     target.port = index.value_or(0);
@@ -123,7 +129,7 @@ void add_targets(Plan& plan, TenantPlan& tenant) {
   std::map<IpPrefix, Target> targets;
   // A port's own addresses: here, or waiting (then they must not leak out of a wider route).
   for (const config::Port& port : tenant.tenant->ports) {
-    auto index = port_index(tenant, port.name);
+    auto index = reachable_port(tenant, port.name);
     for (const IpPrefix& source : sources_of(port)) {
       Target target;
       target.to = source;
@@ -170,8 +176,24 @@ void note_missing_gateway(const config::Config& config, const Facts& facts, Rule
   }
 }
 
+constexpr size_t kNamedMax = 3;  // of one kind of note
+
+void note_unknown(const Plan& plan, RuleSet& out) {
+  size_t count = 0;
+  for (const TenantPlan& tenant : plan.tenants) {
+    for (const LocalPort& port : tenant.ports) {
+      if (!port.unknown() || ++count > kNamedMax) continue;
+      out.notes.push_back("tenant " + tenant.tenant->name + ", port " + port.port->name +
+                          ": its guest's MAC address is not known yet; it shows it with its first ARP, neighbour "
+                          "discovery or DHCP (or give the port its mac)");
+    }
+  }
+  if (count > kNamedMax)
+    out.notes.push_back("MAC addresses: those of " + std::to_string(count - kNamedMax) +
+                        " more guests are not known yet");
+}
+
 void note_kept_out(const Facts& facts, RuleSet& out) {
-  constexpr size_t kNamedMax = 3;
   std::map<std::string, std::vector<IpAddr>> by_reason;
   for (const auto& [vtep, way] : facts.ways)
     if (!way.keep_out.empty()) by_reason[way.keep_out].push_back(vtep);
@@ -240,6 +262,7 @@ void make_plan(const config::Config& config, const Facts& facts, Plan& plan, Rul
   for (TenantPlan& tenant : plan.tenants)
     if (!plan.wants(tenant) && led_into.contains(&tenant)) resolve(plan, tenant);
   note_missing_gateway(config, facts, out);
+  note_unknown(plan, out);
   note_kept_out(facts, out);
 }
 

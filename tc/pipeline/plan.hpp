@@ -31,6 +31,8 @@ struct LocalPort {
     [[nodiscard]] bool any() const { return dhcp4 || dhcp6 || router; }
   };
   Services services{};
+  // Nobody knows the guest's MAC address: it is listened to, and nothing else comes from it or to it.
+  [[nodiscard]] bool unknown() const { return port->mac.is_zero(); }
   [[nodiscard]] bool has(Family family) const {
     return std::any_of(sources.begin(), sources.end(),
                        [family](const IpPrefix& source) { return source.family() == family; });
@@ -195,6 +197,7 @@ uint16_t eth_of(Family family);
 inline constexpr Family kFamilies[] = {Family::ipv4, Family::ipv6};
 inline uint8_t icmp_of(Family family) { return family == Family::ipv4 ? kProtoIcmp : kProtoIcmpv6; }
 inline constexpr uint8_t kNdSolicitation = 135;
+inline constexpr uint8_t kNdAdvertisement = 136;
 inline uint8_t echo_of(Family family) { return family == Family::ipv4 ? 8 : 128; }
 inline constexpr uint8_t kRouterAdvertisement = 134;
 // UDP ports of DHCP, by family.

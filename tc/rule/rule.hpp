@@ -59,6 +59,7 @@ struct ActionStats {
   uint64_t bytes = 0;
   uint64_t packets = 0;
   uint64_t drops = 0;
+  uint64_t overlimits = 0;  // of a policer what exceeded, of a redirect what its device did not take
   uint64_t hw_bytes = 0;
   uint64_t hw_packets = 0;
   auto operator<=>(const ActionStats&) const = default;

@@ -58,7 +58,7 @@ std::vector<std::string> files(const Place& place) {
   std::sort(names.begin(), names.end());
   return names;
 }
-const std::vector<std::string> kPinnedFiles{"sepal_icmp", "sepal_neigh", "sepal_neighbours", "sepal_slice",
+const std::vector<std::string> kPinnedFiles{"sepal_icmp", "sepal_neigh", "sepal_neighbours_2", "sepal_slice",
                                             "sepal_slices"};
 
 ino_t inode(const std::string& path) {
@@ -218,7 +218,7 @@ TEST_F(Loader, a_map_unpinned_by_hand_comes_back_with_its_content_from_the_progr
     SlowPath first = load_and_pin(place());
     ASSERT_EQ(first.sync_neighbours(neighbours(4)), 4U);
   }
-  ASSERT_EQ(::unlink(pinned(place(), "sepal_neighbours").c_str()), 0);
+  ASSERT_EQ(::unlink(pinned(place(), "sepal_neighbours_2").c_str()), 0);
   SlowPath next = load(place());
   EXPECT_FALSE(next.is_pinned());
   EXPECT_TRUE(next.changes(neighbours(4))->empty());
@@ -233,7 +233,7 @@ TEST_F(Loader, a_map_of_another_layout_under_our_name_is_a_conflict_that_names_i
   auto refused = SlowPath::load(place());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::conflict);
-  EXPECT_NE(refused.error().message().find(pinned(place(), "sepal_neighbours")), std::string::npos)
+  EXPECT_NE(refused.error().message().find(pinned(place(), "sepal_neighbours_2")), std::string::npos)
       << refused.error().message();
   EXPECT_TRUE(load(place(), wide.code).is_pinned()) << "nothing was changed";
 }
@@ -243,7 +243,7 @@ TEST_F(Loader, a_map_renamed_for_its_new_layout_begins_empty_and_takes_the_old_o
   ASSERT_EQ(old.sync_neighbours(neighbours(2)), 2U);
   const Variant renamed("variant_renamed.bpf.o");
   const SlowPath upgraded = load_and_pin(place(), renamed.code);
-  EXPECT_EQ(files(place()), (std::vector<std::string>{"sepal_icmp", "sepal_neigh", "sepal_neighbours_2", "sepal_slice",
+  EXPECT_EQ(files(place()), (std::vector<std::string>{"sepal_icmp", "sepal_neigh", "sepal_neighbours_3", "sepal_slice",
                                                       "sepal_slices"}));
   EXPECT_EQ(ask(upgraded.neighbour().fd.get(), 2), kOk) << "its own map is empty";
   EXPECT_EQ(ask(old.neighbour().fd.get(), 2), kPipe) << "the old program keeps its map until its last rule is gone";
@@ -251,7 +251,7 @@ TEST_F(Loader, a_map_renamed_for_its_new_layout_begins_empty_and_takes_the_old_o
 
 TEST_F(Loader, what_an_unfinished_pin_or_an_older_version_left_is_cleared_away) {
   const SlowPath slow_path = load_and_pin(place());
-  for (const char* name : {"being_pinned", "sepal_neighbours_0"}) {
+  for (const char* name : {"being_pinned", "sepal_neighbours"}) {
     ASSERT_EQ(::bpf_obj_pin(slow_path.neighbour().fd.get(), pinned(place(), name).c_str()), 0);
   }
   load_and_pin(place());

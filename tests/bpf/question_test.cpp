@@ -39,6 +39,9 @@ class QuestionProgram : public BedTest {
   }
 
   int ask(const Bytes& frame) { return run(questions_->program().fd.get(), frame).verdict; }
+  int overhear(const Bytes& frame) {
+    return run(questions_->program().fd.get(), frame, 1, {}, SEPAL_QUESTION_OVERHEARD).verdict;
+  }
   std::vector<Bytes> heard(size_t most = 1000) {
     std::vector<Bytes> frames;
     auto read = ring_->read(
@@ -75,6 +78,18 @@ TEST_F(QuestionProgram, drops_and_counts_what_is_no_question_or_too_long) {
   EXPECT_TRUE(heard().empty());
   EXPECT_EQ(questions_->heard()->ignored, 3U);
   EXPECT_EQ(questions_->heard()->unreadable, 1U);
+}
+
+TEST_F(QuestionProgram, what_is_overheard_goes_on_whether_the_agent_could_be_told_or_not) {
+  const std::vector<Bytes> said{ethernet(0x0806, Bytes(28)), ip6(58, Icmp{135, 0, 0, {}}.bytes())};
+  for (const Bytes& frame : said) EXPECT_EQ(overhear(frame), kPipe);
+  EXPECT_EQ(heard(), said);
+  EXPECT_EQ(overhear(udp4(1473)), kPipe) << "too long to be told";
+  for (int i = 0; i < 400; ++i) EXPECT_EQ(overhear(said[0]), kPipe);
+  EXPECT_EQ(questions_->heard()->lost, 0U);
+  EXPECT_EQ(questions_->heard()->ignored, 0U);
+  for (int i = 0; i < 64; ++i) EXPECT_EQ(ask(udp4(300)), kPipe) << "room is left for questions";
+  EXPECT_LT(heard().size(), 64U + 64U);
 }
 
 TEST_F(QuestionProgram, counts_what_a_full_ring_loses_and_goes_on_when_there_is_room) {

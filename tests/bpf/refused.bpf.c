@@ -8,7 +8,7 @@ struct {
   __uint(max_entries, SEPAL_NEIGHBOURS_MAX);
   __type(key, struct sepal_neighbour_key);
   __type(value, struct sepal_neighbour_value);
-} sepal_neighbours SEC(".maps");
+} sepal_neighbours_2 SEC(".maps");
 
 SEC("action")
 int sepal_neigh(struct __sk_buff* skb) {
@@ -16,7 +16,7 @@ int sepal_neigh(struct __sk_buff* skb) {
   const struct sepal_neighbour_value* value;
 
   key.device = skb->ifindex;
-  value = bpf_map_lookup_elem(&sepal_neighbours, &key);
+  value = bpf_map_lookup_elem(&sepal_neighbours_2, &key);
   return value->answer;
 }
 

@@ -4,7 +4,7 @@
 #include "bpf/frames.bpf.h"
 
 #ifndef MAP
-#define MAP sepal_neighbours
+#define MAP sepal_neighbours_2
 #endif
 #ifndef VALUE_BYTES
 #define VALUE_BYTES 8

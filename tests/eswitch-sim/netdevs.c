@@ -220,6 +220,7 @@ static struct net_device *make_netdev(struct esim_port *port, const struct net_d
 	dev->ethtool_ops = &ethtool;
 	dev->min_mtu = ETH_MIN_MTU;
 	dev->max_mtu = 9978;
+	dev->priv_flags |= IFF_LIVE_ADDR_CHANGE; /* as NICs' drivers do: while it is up, too */
 	esim_lockless_tx(dev);
 	eth_hw_addr_random(dev);
 	if (parent)

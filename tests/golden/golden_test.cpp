@@ -119,10 +119,11 @@ std::string render(const RuleSet& rules, const Devices& devices) {
   }
   if (!rules.neighbours.empty()) text << "\n# who answers: device, VLAN, target, MAC\n";
   for (const NeighbourEntry& entry : rules.neighbours) {
-    static const char* kAnswers[] = {"silent", "neighbour", "gateway"};
+    static const char* kAnswers[] = {"silent", "neighbour", "gateway", "guard"};
     text << devices.names.at(entry.device.value()) << " vlan " << entry.vlan.value() << " " << entry.target.to_string()
          << " " << kAnswers[static_cast<size_t>(entry.answer)];
     if (entry.answer != NeighbourEntry::Answer::silent) text << " " << entry.mac.to_string();
+    if (entry.own) text << " own";
     text << "\n";
   }
   if (!rules.slices.empty()) text << "\n# slices of public addresses: first port / leading bits, number\n";

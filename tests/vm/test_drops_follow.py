@@ -10,8 +10,10 @@ import pytest
 from tests.lab.agent import program
 from tests.lab.packets import IP, UDP, Ether
 from tests.vm import traffic
-from tests.vm.test_forged import FROM_A_GUEST, GATEWAY, echo, tunnelled
+from tests.vm.test_forged import FORGED_NEIGHBOURS, FROM_A_GUEST, GATEWAY, HONEST_NEIGHBOURS, echo, tunnelled
 from tests.vm.test_limits import begin
+from tests.vm.test_limits_of_a_packet import errors
+from tests.vm.test_not_sent import down
 from tests.vm.test_security_groups import APP, BOTH, DB, with_groups
 
 pytestmark = pytest.mark.usefixtures("agents")
@@ -82,17 +84,37 @@ def test_each_packet_is_named_with_port_and_reason(lab, follow):
     assert [d for d in drops if len(d["reasons"]) != 1] == []
 
 
+def test_what_a_guest_forged_of_neighbours_is_told_from_what_nobody_answers(lab, follow):
+    lines = []
+    with follow("--json", "--tenant", "blue", told=lines):
+        lab.ns("blue-web").send("eth0", FORGED_NEIGHBOURS["an ARP reply for a neighbour"])
+        lab.ns("blue-web").send("eth0", FORGED_NEIGHBOURS["an advertisement of a neighbour's address"])
+        lab.ns("blue-web").send("eth0", HONEST_NEIGHBOURS["an announcement"])
+        assert lab.ns("blue-app").ping(DB[4]).ok
+    drops, _ = parsed(lines)
+    spoofed = [d["packet"] for d in drops if (d["where"], d["reasons"]) == ("port blue-web", ["spoofed"])]
+    assert len(spoofed) == 2
+    assert "arp 10.0.0.3 is-at 02:00:00:00:01:01" in spoofed[0] and "says it has fd00:100::2" in spoofed[1]
+    announced = [d for d in drops if "arp who-has 10.0.0.1 tell 10.0.0.1" in d["packet"]]
+    assert [d["reasons"] for d in announced] == [["not-answered"]]
+
+
 def test_an_expired_ttl_of_which_nothing_is_said_has_one_reason(lab, reconfigure, follow, forge):
     lines = []
     with reconfigure("h1") as h1:
         with_limits(h1, "blue-web", arp_nd_per_second=1)
-        with follow("--json", told=lines):
+        # What was told is with the guest before the follower has ended.
+        with lab.ns("blue-web").sniff("eth0", direction="in") as sniffer, follow("--json", told=lines):
             for port in range(20):
                 forge("blue-web", DB[4], IP(src="10.0.0.1", dst=DB[4], ttl=1) / UDP(sport=33000, dport=33500 + port) / b"where?")
-    drops, _ = parsed(lines)
+    drops, total = parsed(lines)
     expired = [d for d in drops if d["reasons"] == ["ttl-expired"]]
     assert {(d["where"], d["source"]) for d in expired} == {("port blue-web", "10.0.0.1")}
-    assert 10 <= len(expired) < 20, "a packet whose sender is told is redirected, not dropped"
+    assert total["not_shown"] == 0
+    # One a second is told, and none when the token of this second was used before.
+    told = [quoted for _, quoted in errors(sniffer.packets()) if quoted.dst == DB[4]]
+    assert len(told) + len(expired) == 20, "a packet whose sender is told is redirected, not dropped"
+    assert len(expired) >= 10
     assert [d for d in drops if len(d["reasons"]) != 1] == []
 
 
@@ -126,6 +148,18 @@ def test_of_what_security_groups_deny_the_rule_is_named(lab, reconfigure, follow
     first = denied["group app, ingress: deny tcp 22 from any, priority 5"]
     assert (first["tenant"], first["source"], first["destination"], first["destination_port"]) == ("blue", DB[version], APP[version], 22)
     assert "blue.yaml:" in first["at"]
+
+
+def test_what_is_for_a_device_that_is_down_is_named_with_its_sender(lab, follow):
+    lines = []
+    with down(lab.ns("h1"), "blue-app"):
+        with follow("--json", "--tenant", "blue", told=lines):
+            begin(lab.ns("blue-web"), lab.ns("blue-app"), APP[4], 7645, 5)
+    lab.wait_until(lambda: lab.ns("blue-web").ping(APP[4], timeout=1).ok, 10, "an answer of the port that is up again")
+    drops, _ = parsed(lines)
+    unsent = [(d["where"], d["source"], d["destination"], d["destination_port"]) for d in drops if d["reasons"] == ["not-sent"]]
+    assert unsent == [("port blue-web", "10.0.0.1", APP[4], 7645)] * 5
+    assert [d for d in drops if len(d["reasons"]) != 1] == []
 
 
 def test_beyond_a_ports_limit_and_beyond_what_is_shown(lab, reconfigure, follow):

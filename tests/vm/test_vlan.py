@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lab.packets import ARP, Dot1Q, Ether, ICMP, IP
+from tests.lab.packets import ARP, ICMP, IP, Dot1Q, Ether, ICMPv6ND_NA, IPv6
 from tests.vm import traffic
 
 pytestmark = [pytest.mark.both_ways, pytest.mark.usefixtures("agents")]
@@ -54,3 +54,23 @@ def test_the_other_tenant_has_no_part_in_it(lab):
 def test_a_tcp_transfer_crosses_the_vlan(lab):
     transfer = traffic.tcp_transfer(lab.ns("blue-app"), lab.ns("wan"), "10.40.0.1", 8100)
     assert transfer.digest_equal and transfer.peer[0] == "10.0.0.3"
+
+
+@pytest.mark.software_only("the new port is no port of the NIC")
+def test_the_wire_is_told_where_a_new_port_is(lab, reconfigure):
+    """Neighbours out there may remember the guest where it was before."""
+    uplink = lab.description.host("h1").mac
+    lab.ns("h1").run("ip link add blue-late type dummy")
+    try:
+        with reconfigure("h1") as h1, lab.ns("wan").sniff("eth0", direction="in") as sniffer:
+            h1.add("blue", "ports", {"name": "blue-late", "device": "blue-late", "mac": "02:00:00:00:01:09",
+                                     "addresses": ["10.0.0.9", "fd00:100::9"]})
+            h1.reload()
+            sniffer.wait_for(lambda p: ICMPv6ND_NA in p and p[ICMPv6ND_NA].tgt == "fd00:100::9", 5)
+            said = [p for p in sniffer.packets() if Dot1Q in p and p[Ether].src == uplink]
+            announced = [p for p in said if ARP in p and p[ARP].psrc == p[ARP].pdst == "10.0.0.9"]
+            assert {(p[ARP].psrc, p[ARP].hwsrc, p[Dot1Q].vlan) for p in announced} == {("10.0.0.9", uplink, 40)}
+            advertised = [p for p in said if ICMPv6ND_NA in p and p[ICMPv6ND_NA].tgt == "fd00:100::9"]
+            assert {(p[IPv6].src, p[ICMPv6ND_NA].S, p[ICMPv6ND_NA].O, p[Dot1Q].vlan) for p in advertised} == {("fd00:100::9", 0, 1, 40)}
+    finally:
+        lab.ns("h1").run("ip link del blue-late")

@@ -247,6 +247,22 @@ TEST_F(DaemonTest, what_a_reload_says_of_the_flow_log_holds_from_the_first_pass_
   EXPECT_EQ(slow_path_.events_asked, 2U) << "at the start, and by the look that found nothing to do";
 }
 
+TEST_F(DaemonTest, what_a_reload_that_failed_wants_is_brought_about_by_the_next_pass_that_works) {
+  start(std::chrono::minutes(10));
+  write_config(kHostYaml + kBlueHead + kWebPort + kAppPort + kRemoteRoute + kGreen);
+  kernel_.interrupt_dumps = 300;  // enough for some passes
+  EXPECT_FALSE(ask({{"do", "reload"}})["ok"]);
+  json status;
+  for (int i = 0; i < 3000; ++i) {
+    status = ask({{"do", "status"}});
+    if (!status.contains("error")) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_FALSE(status.contains("error")) << status["error"];
+  EXPECT_FALSE(filters_on("blue-app").empty());
+  stop();
+}
+
 TEST_F(DaemonTest, a_ring_of_guests_questions_that_cannot_be_read_is_opened_anew_by_a_later_pass) {
   log::set_level(static_cast<log::Level>(0));
   const UniqueFd readable(::eventfd(1, EFD_CLOEXEC));
@@ -267,6 +283,72 @@ TEST_F(DaemonTest, a_ring_of_guests_questions_that_cannot_be_read_is_opened_anew
   EXPECT_TRUE(comes([&] { return ask({{"do", "status"}})["guests"]["from_no_port"] == 1; }));
   EXPECT_EQ(ask({{"do", "status"}})["guests"]["hears"], true);
   stop();
+}
+
+// Of a guest at 02:00:00:00:00:09 that has 10.0.0.1.
+std::vector<uint8_t> arp() {
+  std::vector<uint8_t> frame(42);
+  frame[6] = 0x02, frame[11] = 9;
+  frame[12] = 0x08, frame[13] = 0x06;
+  frame[15] = 1, frame[16] = 0x08, frame[18] = 6, frame[19] = 4, frame[21] = 1;
+  frame[22] = 0x02, frame[27] = 9;
+  frame[28] = 10, frame[31] = 1;
+  return frame;
+}
+
+TEST_F(DaemonTest, a_mac_address_that_a_guest_showed_gets_rules_and_is_kept_over_a_restart) {
+  write_config(kHostYaml + kBlueHead + "  - {name: web, device: blue-web, addresses: [10.0.0.1]}\n" + kAppPort);
+  const UniqueFd readable(::eventfd(1, EFD_CLOEXEC));
+  FakeQuestions::Queue queue{{device_index("blue-web"), arp()}};
+  slow_path_.open_questions = [&]() -> Result<std::unique_ptr<Questions>> {
+    return std::make_unique<FakeQuestions>(queue, readable.get());
+  };
+  const auto wait_for = [&](const std::function<bool()>& what) {
+    for (int i = 0; i < 500 && !what(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return what();
+  };
+  const auto unknown = [&] {
+    return ask({{"do", "status"}})["report"]["notes"].dump().find("MAC address is not known") != std::string::npos;
+  };
+  begin(std::chrono::milliseconds(3'600'000));
+  EXPECT_TRUE(wait_for([&] { return ask({{"do", "status"}})["guests"]["learnt"] == 1 && !unknown(); }));
+  const size_t rules = filters_on("blue-web").size();
+  const auto saved = load_state(paths_.state).tenants.at(Vni(100)).macs;
+  EXPECT_EQ(saved, (std::map<std::string, MacAddr>{{"blue-web", {{2, 0, 0, 0, 0, 9}}}}));
+  EXPECT_TRUE(queue.empty());
+
+  // Another process, of whom nobody asks anything.
+  const config::Config open = *config::read_directory(config_directory_);
+  EXPECT_TRUE(open.tenants[0].ports[0].mac.is_zero());
+  config::Config filled = open;
+  LearntMacs learnt = learnt_macs(load_state(paths_.state));
+  fill_in(filled, learnt);
+  EXPECT_EQ(filled.tenants[0].ports[0].mac, (MacAddr{{2, 0, 0, 0, 0, 9}}));
+  Kernel borrowed = kernel();
+  const auto difference = find_difference(borrowed, filled, paths_);
+  ASSERT_TRUE(difference);
+  EXPECT_FALSE(difference->any());
+  EXPECT_EQ(filters_on("blue-web").size(), rules);
+  stop();  // while what it reads from is there
+}
+
+TEST_F(DaemonTest, a_mac_address_of_another_port_is_not_learnt) {
+  write_config(kHostYaml + kBlueHead + "  - {name: web, device: blue-web, addresses: [10.0.0.1]}\n" +
+               "  - {name: app, device: blue-app, mac: \"02:00:00:00:00:09\", addresses: [10.0.0.3]}\n");
+  const UniqueFd readable(::eventfd(1, EFD_CLOEXEC));
+  FakeQuestions::Queue queue{{device_index("blue-web"), arp()}};
+  std::atomic<bool> broken = true;
+  slow_path_.open_questions = [&]() -> Result<std::unique_ptr<Questions>> {
+    return std::make_unique<FakeQuestions>(queue, readable.get(), &broken);
+  };
+  start();
+  broken = false;
+  for (int i = 0; i < 500 && ask({{"do", "status"}})["guests"]["hears"] != true; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_EQ(ask({{"do", "status"}})["guests"]["learnt"], 0);
+  stop();
+  EXPECT_TRUE(queue.empty());
 }
 
 TEST_F(DaemonTest, without_a_valid_configuration_it_does_not_start_and_changes_nothing) {

@@ -105,6 +105,42 @@ TEST_F(Follow, a_rule_that_drops_all_it_takes_has_one_reason_whatever_its_action
             (std::vector<tc::DropReason>{tc::DropReason::ttl_expired}));
 }
 
+TEST_F(Follow, a_redirect_is_the_reason_only_where_nothing_else_can_be) {
+  const tc::Mirred redirect{IfIndex(9)};
+  tc::Bpf answers;
+  answers.name = "sepal_neigh";
+  add({tc::Pedit{}, redirect}, {3, 4}, tc::DropReason::none);
+  add({answers, redirect}, {5, 6}, tc::DropReason::none);
+  add({tc::Pedit{}, tc::Mirred{IfIndex(9), true}}, {7, 8}, tc::DropReason::none);
+  const DropTeller teller(shown_, &config_);
+  EXPECT_EQ(teller.tell(drop({3, 4}), kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::not_sent}));
+  EXPECT_EQ(teller.tell(drop({5, 6}), kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::not_answered}));
+  EXPECT_EQ(teller.tell(drop({7, 8}), kTime).reasons, std::vector<tc::DropReason>()) << "a mirror drops nothing";
+}
+
+TEST_F(Follow, what_a_guest_forged_in_arp_is_spoofed_and_what_nobody_answers_is_not) {
+  tc::Bpf program;
+  program.name = "sepal_neigh";
+  add({program, tc::Mirred{}}, {3, 4}, tc::DropReason::none);
+  sepal_drop arp = drop({3, 4});
+  // Who has 10.0.0.2, tell 10.0.0.3 at 02:…:0c
+  static constexpr uint8_t kFrame[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2,  0, 0, 0, 0, 0x0b, 8, 6,  //
+                                       0,    1,    8,    0,    6,    4,    0,  1,                       //
+                                       2,    0,    0,    0,    0,    0x0c, 10, 0, 0, 3,                 //
+                                       0,    0,    0,    0,    0,    0,    10, 0, 0, 2};
+  std::copy(std::begin(kFrame), std::end(kFrame), arp.packet);
+  arp.captured = sizeof kFrame;
+  const DropTeller teller(shown_, &config_);
+  EXPECT_EQ(teller.tell(arp, kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::not_answered}));
+  arp.mark = SEPAL_NEIGHBOUR_FORGED;
+  EXPECT_EQ(teller.tell(arp, kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::spoofed}));
+  EXPECT_EQ(packet_text(teller.tell(arp, kTime)),
+            "02:00:00:00:00:0b → ff:ff:ff:ff:ff:ff arp who-has 10.0.0.2 tell 10.0.0.3");
+  arp.packet[21] = 2;
+  EXPECT_EQ(packet_text(teller.tell(arp, kTime)),
+            "02:00:00:00:00:0b → ff:ff:ff:ff:ff:ff arp 10.0.0.3 is-at 02:00:00:00:00:0c");
+}
+
 TEST_F(Follow, tells_a_denial_from_want_of_room_by_judging_again) {
   tc::Bpf policy;
   policy.name = "sepal_policy";

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tc/pipeline/sharing.hpp"
 #include "tc/rule/build.hpp"
 
 namespace sepal::agent {
@@ -67,6 +68,17 @@ TEST_F(Drops, of_a_program_are_what_the_next_action_never_saw) {
   EXPECT_TRUE(drops_of(shown_) == expected);
 }
 
+TEST_F(Drops, of_the_program_that_answers_for_neighbours_are_forged_where_it_drops_by_itself_and_else_not_answered) {
+  const tc::Bpf program{"sepal_neigh", {}, {tc::Control::drop}};
+  ShownRule& rule = add(kWeb, kBlue, {program, tc::Mirred{}});
+  rule.filter.state.stats[0].packets = 10;
+  rule.filter.state.stats[0].drops = 4;
+  rule.filter.state.stats[1].packets = 3;
+  const std::vector<Drop> expected{{kBlue, "port web-0", tc::DropReason::spoofed, 4, 0},
+                                   {kBlue, "port web-0", tc::DropReason::not_answered, 3, 0}};
+  EXPECT_TRUE(drops_of(shown_) == expected);
+}
+
 TEST_F(Drops, of_a_rule_that_looks_at_sizes_are_what_was_too_big_and_might_not_be_fragmented) {
   const tc::Bpf program{"sepal_icmp", {}, {tc::Control::next_rule}};
   ShownRule& rule = add(kWeb, kBlue,
@@ -97,11 +109,43 @@ TEST_F(Drops, of_actions_have_the_reason_of_their_kind) {
     rule.filter.state.stats[i].packets = 50;  // seen, not dropped
     rule.filter.state.stats[i].drops = i + 1;
   }
-  const std::vector<Drop> expected{{kBlue, "port web-0", tc::DropReason::not_answered, 3, 0},
+  const std::vector<Drop> expected{{kBlue, "port web-0", tc::DropReason::spoofed, 3, 0},
                                    {kBlue, "port web-0", tc::DropReason::denied, 2, 0},
                                    {kBlue, "port web-0", tc::DropReason::rate_limited, 1, 0},
                                    {kBlue, "port web-0", tc::DropReason::conntrack, 4, 0}};
   EXPECT_TRUE(drops_of(shown_) == expected);
+}
+
+// A policer counts there what exceeds, pedit what it could not edit, and a mirror's packet goes on.
+TEST_F(Drops, of_a_redirect_are_what_it_counts_as_beyond_limits_and_of_no_other_action) {
+  ShownRule& rule = add(kWeb, kBlue, {tc::Police{}, tc::Pedit{}, tc::Mirred{kTunnel, true}, tc::Mirred{kTunnel}});
+  for (size_t i = 0; i < rule.filter.state.stats.size(); ++i) rule.filter.state.stats[i].overlimits = i + 1;
+  rule.filter.state.stats[0].drops = 9;
+  const std::vector<Drop> expected{{kBlue, "port web-0", tc::DropReason::rate_limited, 9, 0},
+                                   {kBlue, "port web-0", tc::DropReason::not_sent, 4, 0}};
+  EXPECT_TRUE(drops_of(shown_) == expected);
+  EXPECT_EQ(rule.dropped_by_action(), 13U);
+}
+
+TEST_F(Drops, of_an_answer_that_could_not_be_sent_have_the_reason_of_what_it_answers) {
+  ShownRule& rule = add(kWeb, kBlue, {tc::Police{}, tc::Bpf{"sepal_icmp", {}, {tc::Control::drop}}, tc::Mirred{kWeb}});
+  rule.origin.emplace();
+  rule.origin->drop = tc::DropReason::ttl_expired;
+  rule.filter.state.stats[0].packets = 8;
+  rule.filter.state.stats[2].overlimits = 3;
+  const std::vector<Drop> expected{{kBlue, "port web-0", tc::DropReason::ttl_expired, 8, 0}};
+  EXPECT_TRUE(drops_of(shown_) == expected);
+}
+
+// Their counter is of all the rules that share them.
+TEST_F(Drops, of_actions_that_rules_share_are_none) {
+  tc::RuleSpec routed;
+  for (tc::ActionKind kind : {tc::ActionKind(tc::Pedit{}), tc::ActionKind(tc::Csum{}), tc::ActionKind(tc::TunnelSet{}),
+                              tc::ActionKind(tc::Mirred{kTunnel})})
+    routed.actions.push_back({std::move(kind)});
+  tc::mark_shared_actions(routed);
+  for (const tc::Action& action : routed.actions)
+    EXPECT_NE(action.shared, reason_of(action.kind) != tc::DropReason::none) << tc::to_text(action);
 }
 
 }  // namespace

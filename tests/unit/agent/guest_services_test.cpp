@@ -88,6 +88,18 @@ size_t count_of(const std::string& what, const std::string& text) {
   return count;
 }
 
+// Of a guest at 02:00:00:00:00:MAC_END, for web's address.
+std::vector<uint8_t> arp(uint8_t mac_end) {
+  std::vector<uint8_t> frame(42);
+  frame[6] = 0x02, frame[11] = mac_end;
+  frame[12] = 0x08, frame[13] = 0x06;
+  frame[15] = 1, frame[16] = 0x08, frame[18] = 6, frame[19] = 4, frame[21] = 1;
+  frame[22] = 0x02, frame[27] = mac_end;
+  frame[28] = 10, frame[31] = 1;
+  frame[38] = 10, frame[41] = 254;
+  return frame;
+}
+
 class GuestServicesTest : public ::testing::Test {
  protected:
   GuestServicesTest() {
@@ -367,6 +379,104 @@ TEST(GuestOf, is_what_the_configuration_says_of_the_port) {
   const guest::Guest db = guest_of(config.host, blue, blue.ports[1]);
   EXPECT_EQ(db.hostname, "base");
   EXPECT_FALSE(db.dhcp);
+}
+
+class OpenMacTest : public GuestServicesTest {
+ protected:
+  OpenMacTest() {
+    open().mac_is_open = true;
+    open().mac = MacAddr();
+    services_.serve(config_, ports_, now_);
+    hear();
+  }
+  config::Port& open() { return config_.tenants[0].ports[0]; }
+  void ask(const std::vector<uint8_t>& frame, Clock::time_point at) {
+    queue_.push_back({IfIndex(7), frame});
+    EXPECT_TRUE(services_.answer_some(at));
+  }
+  // Who web's guest last showed itself to be, and what happens then in the daemon.
+  std::vector<MacAddr> learnt_;
+  std::string refuses_to_learn_;
+  GuestServices services_{[this](IfIndex device, guest::FrameView frame) -> Result<void> {
+                            sent_.push_back({device, {frame.begin(), frame.end()}});
+                            return {};
+                          },
+                          [this](const tc::PortKey& port, const std::string& seat, const MacAddr& mac) {
+                            EXPECT_EQ(seat, "web");
+                            EXPECT_EQ(port, (tc::PortKey{"blue", "web"}));
+                            if (refuses_to_learn_.empty()) learnt_.push_back(mac);
+                            return refuses_to_learn_;
+                          }};
+  void hear() { services_.hear(std::make_unique<FakeQuestions>(queue_, -1, &broken_)); }
+};
+
+MacAddr mac_ending(uint8_t end) { return {{2, 0, 0, 0, 0, end}}; }
+
+TEST_F(OpenMacTest, the_first_word_of_a_guest_shows_where_it_is_and_is_answered_there) {
+  ask(discover(9), now_);
+  EXPECT_EQ(learnt_, std::vector{mac_ending(9)});
+  ASSERT_EQ(sent_.size(), 1U);
+  EXPECT_TRUE(std::equal(sent_[0].frame.begin() + 70, sent_[0].frame.begin() + 76, mac_ending(9).bytes.begin()));
+  ask(discover(9), now_);
+  EXPECT_EQ(learnt_.size(), 1U) << "known already";
+  EXPECT_EQ(sent_.size(), 2U);
+}
+
+TEST_F(OpenMacTest, arp_shows_it_and_is_no_question) {
+  ask(arp(9), now_);
+  EXPECT_EQ(learnt_, std::vector{mac_ending(9)});
+  EXPECT_TRUE(sent_.empty());
+  EXPECT_EQ(services_.to_json()["questions"].size(), 0U);
+  EXPECT_EQ(services_.to_json()["learnt"], 1);
+}
+
+TEST_F(OpenMacTest, a_guest_that_comes_back_as_another_is_followed_but_not_as_often_as_it_likes) {
+  ask(arp(9), now_);
+  ask(arp(10), now_ + std::chrono::seconds(9));
+  EXPECT_EQ(learnt_.size(), 1U);
+  ask(discover(10), now_ + std::chrono::seconds(9));
+  EXPECT_TRUE(sent_.empty()) << "it is not known by this address yet";
+  open().mac = mac_ending(9);
+  services_.serve(config_, ports_, now_ + std::chrono::seconds(9));
+  ask(arp(11), now_ + std::chrono::seconds(9));
+  EXPECT_EQ(learnt_.size(), 1U) << "a reload in between makes it no faster";
+  ask(arp(10), now_ + std::chrono::seconds(10));
+  EXPECT_EQ(learnt_, (std::vector{mac_ending(9), mac_ending(10)}));
+  ask(arp(9), now_ + std::chrono::seconds(29));
+  EXPECT_EQ(learnt_.size(), 2U) << "twice as long the second time";
+  ask(arp(9), now_ + std::chrono::seconds(30));
+  EXPECT_EQ(learnt_.size(), 3U);
+  ask(arp(10), now_ + std::chrono::hours(1));
+  ask(arp(9), now_ + std::chrono::hours(1) + std::chrono::seconds(10));
+  EXPECT_EQ(learnt_.size(), 5U) << "it was quiet meanwhile";
+}
+
+TEST_F(OpenMacTest, a_guest_that_is_not_known_any_more_is_heard_at_once) {
+  ask(arp(9), now_);
+  open().mac_is_open = false;
+  open().mac = mac_ending(1);
+  services_.serve(config_, ports_, now_);
+  open().mac_is_open = true;
+  open().mac = MacAddr();
+  services_.serve(config_, ports_, now_);
+  ask(arp(10), now_);
+  EXPECT_EQ(learnt_, (std::vector{mac_ending(9), mac_ending(10)}));
+}
+
+TEST_F(OpenMacTest, who_cannot_be_there_is_not_answered_and_the_log_says_why) {
+  refuses_to_learn_ = "that is the MAC address of port db";
+  log::set_level(log::Level::info);
+  testing::internal::CaptureStderr();
+  ask(discover(2), now_);
+  log::set_level(log::Level::error);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("that is the MAC address of port db"), std::string::npos);
+  EXPECT_TRUE(sent_.empty());
+}
+
+TEST_F(OpenMacTest, a_configured_address_is_never_learnt) {
+  queue_.push_back({IfIndex(8), arp(9)});
+  EXPECT_TRUE(services_.answer_some(now_));
+  EXPECT_TRUE(learnt_.empty());
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ class OffloadTest : public AgentTest {
   }
   static void count(ShownRule& rule, uint64_t packets, uint64_t in_hardware) {
     rule.filter.state.stats.assign(rule.filter.rule.spec.actions.size(),
-                                   {packets * 100, packets, 0, in_hardware * 100, in_hardware});
+                                   {packets * 100, packets, 0, 0, in_hardware * 100, in_hardware});
   }
 
   config::Config config_;

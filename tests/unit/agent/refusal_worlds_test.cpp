@@ -17,6 +17,7 @@ namespace {
 using tc::model::Dice;
 
 constexpr uint64_t kSets = 500;
+constexpr uint64_t kParts = SEPAL_PARTS;  // each runs as a test of its own, beside the others: see meson.build
 
 uint64_t mix(uint64_t value) {
   value ^= value >> 31U;
@@ -129,7 +130,8 @@ struct Tally {
   size_t sets = 0, refused = 0, demoted = 0;
 };
 
-class RefusalWorlds : public testing::Test {
+// The parameter: which part of the sets.
+class RefusalWorlds : public testing::TestWithParam<uint64_t> {
  protected:
   void check(Host& host, uint64_t seed) {
     const auto held = host.held();
@@ -146,9 +148,10 @@ class RefusalWorlds : public testing::Test {
   Ends ends_;
 };
 
-TEST_F(RefusalWorlds, whatever_the_nic_refuses_the_invariants_hold_and_it_is_whole_again_when_it_can_be) {
+TEST_P(RefusalWorlds, whatever_the_nic_refuses_the_invariants_hold_and_it_is_whole_again_when_it_can_be) {
   const tc::model::Seeds seeds = tc::model::seeds_to_try(kSets);
   for (uint64_t seed = seeds.first; seed <= seeds.last && !HasFailure(); ++seed) {
+    if (seed % kParts != GetParam()) continue;
     SCOPED_TRACE("SEPAL_SEED=" + std::to_string(seed));
     Dice dice(seed * 77);
     Host host(tc::model::random_world(seed, {2, false}));
@@ -187,13 +190,15 @@ TEST_F(RefusalWorlds, whatever_the_nic_refuses_the_invariants_hold_and_it_is_who
     check(host, seed);
   }
   if (seeds.first == seeds.last || HasFailure()) return;
-  EXPECT_EQ(tally_.sets, kSets);
-  EXPECT_GT(tally_.refused, kSets / 2);
-  EXPECT_GT(tally_.demoted, kSets / 3);
-  EXPECT_GT(ends_.ended_in_hardware, 1000U);
+  EXPECT_GE(tally_.sets, kSets / kParts);
+  EXPECT_GT(tally_.refused, tally_.sets / 2);
+  EXPECT_GT(tally_.demoted, tally_.sets / 3);
+  EXPECT_GT(ends_.ended_in_hardware, 1000U / kParts);
   std::printf("%zu sets, in %zu the NIC refused, in %zu something left; %zu rules in hardware\n", tally_.sets,
               tally_.refused, tally_.demoted, ends_.in_hardware);
 }
+
+INSTANTIATE_TEST_SUITE_P(Part, RefusalWorlds, testing::Range(uint64_t{0}, kParts));
 
 }  // namespace
 }  // namespace sepal::agent

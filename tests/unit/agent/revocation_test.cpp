@@ -104,7 +104,7 @@ TEST_F(Revocation, a_guest_of_a_peer_is_not_taken_for_the_port_that_has_its_addr
 TEST(Departed, a_port_that_moved_leaves_its_connections) {
   const IpPrefix address = *IpPrefix::parse("10.0.0.1/32");
   SavedState before;
-  before.tenants[Vni(100)] = {kZone, {{address, "vf1"}}, 0};
+  before.tenants[Vni(100)] = {kZone, {{address, "vf1"}}, {}, 0};
   SavedState after = before;
   EXPECT_TRUE(departed(before, after).empty());
   after.tenants[Vni(100)].served[address] = "vf2";

@@ -60,8 +60,11 @@ TEST_F(FilesTest, a_lock_file_removed_by_its_owner_can_be_taken_anew) {
 TEST_F(FilesTest, what_was_saved_is_loaded) {
   SavedState state;
   state.tenants[Vni(100)] = {
-      Zone(3), {{*IpPrefix::parse("10.0.0.1/32"), "vf3"}, {*IpPrefix::parse("fd00::/64"), ""}}, 0xfedcba9876543210};
-  state.tenants[Vni(200)] = {Zone(4), {}, 0};
+      Zone(3),
+      {{*IpPrefix::parse("10.0.0.1/32"), "vf3"}, {*IpPrefix::parse("fd00::/64"), ""}},
+      {{"vf3", *MacAddr::parse("02:00:00:00:00:0a")}, {"web", *MacAddr::parse("02:00:00:00:00:0b")}},
+      0xfedcba9876543210};
+  state.tenants[Vni(200)] = {Zone(4), {}, {}, 0};
   state.gateways[*IpAddr::parse("198.51.100.1")] = *MacAddr::parse("02:00:00:00:00:01");
   ASSERT_TRUE(save_state(paths_.state, state));
   EXPECT_EQ(load_state(paths_.state), state);
@@ -71,7 +74,8 @@ TEST_F(FilesTest, a_damaged_state_file_is_an_empty_state) {
   for (const char* text :
        {"", "sepal-state 3\n", "sepal-state 2\ntenant 100\n", "sepal-state 2\nserved 100 10.0.0.1/32\n",
         "sepal-state 2\ntenant 0 1\n", "sepal-state 2\ntenant 100 70000\n", "sepal-state 2\nnonsense a b\n",
-        "sepal-state 2\ngateway 198.51.100.1 xx\n"}) {
+        "sepal-state 2\ngateway 198.51.100.1 xx\n", "sepal-state 2\ntenant 100 1\nmac 100 02:00:00:00:00:0a\n",
+        "sepal-state 2\nmac 100 02:00:00:00:00:0a vf3\n", "sepal-state 2\ntenant 100 1\nmac 100 02:00 vf3\n"}) {
     std::ofstream(paths_.state) << text;
     EXPECT_EQ(load_state(paths_.state), SavedState()) << text;
   }

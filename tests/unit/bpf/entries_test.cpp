@@ -63,6 +63,13 @@ TEST(Entries, an_entry_reads_as_a_line) {
   const Neighbour silent{make_neighbour_key(IfIndex(7), Vid(), prefix("10.0.0.1")),
                          make_neighbour_value(SEPAL_ANSWER_SILENT, MacAddr{})};
   EXPECT_EQ(to_string(silent), "device 7: 10.0.0.1/32 → silent");
+  const Neighbour guard{make_neighbour_key(IfIndex(7), Vid(), prefix("::/0")),
+                        make_neighbour_value(SEPAL_ANSWER_GUARD, kMac)};
+  EXPECT_EQ(to_string(guard), "device 7: ::/0 → guard 02:00:00:00:00:0b");
+  EXPECT_EQ(guard.key.prefix_bits, uint32_t{SEPAL_NEIGHBOUR_DEVICE_BITS}) << "by which the program knows the port";
+  const Neighbour own{make_neighbour_key(IfIndex(7), Vid(), prefix("10.0.0.0/24")),
+                      make_neighbour_value(SEPAL_ANSWER_NEIGHBOUR, kMac, true)};
+  EXPECT_EQ(to_string(own), "device 7: 10.0.0.0/24 → neighbour 02:00:00:00:00:0b, the port's own too");
   const Slice slice{make_slice_key(*IpAddr::parse("2001:db8::10"), 4096, 16), make_slice_value(3)};
   EXPECT_EQ(to_string(slice), "2001:db8::10 ports 4096 → slice 3");
 }

@@ -605,7 +605,6 @@ ports:
      R"(
 blue.yaml:7:5: port: name is missing; add a name, such as name: web-0
 blue.yaml:7:5: port: neither vf nor device is given; add vf: the number of the VF, or device: the representor's name
-blue.yaml:7:5: port: mac is missing; add the guest's MAC address
 blue.yaml:7:5: port: the port has no addresses; add at least one, such as addresses: [10.0.0.1]
 blue.yaml:8:19: port 'a': vf 0 needs a NIC, but representors are manual; name the representor by device: NAME, or declare nic: {pci: …, vfs: …} in the Host document
 blue.yaml:8:30: port 'a': vf and device are both given; keep vf: the number of the VF, or device: the representor's name

@@ -53,6 +53,33 @@ TEST(Announcement, the_other_gateways_of_the_tenant_follow_once_each) {
   EXPECT_EQ(frames[4].substr(56, 8), "0a090001");
 }
 
+// By hand, as above: an address of a tenant's port on VLAN 40, at the uplink's MAC address.
+constexpr const char* kOnWire =
+    "ffffffffffff020000008801"
+    "81000028"
+    "0806"
+    "0001080006040001"
+    "0200000088010a000001"
+    "0000000000000a000001";
+constexpr const char* kOnWire6 =
+    "333300000001020000008801"
+    "81000028"
+    "86dd"
+    "6000000000203aff"
+    "20010db8000200000000000000000001ff020000000000000000000000000001"
+    "8800712620000000"
+    "20010db8000200000000000000000001"
+    "0201020000008801";
+
+TEST(Announcement, an_address_behind_an_uplink_is_announced_in_its_vlan_or_untagged) {
+  const MacAddr uplink{{2, 0, 0, 0, 0x88, 1}};
+  EXPECT_EQ(hex(*address_announcement(ip("10.0.0.1"), uplink, Vid(40))), kOnWire);
+  EXPECT_EQ(hex(*address_announcement(ip("2001:db8:2::1"), uplink, Vid(40))), kOnWire6);
+  std::string untagged = kOnWire;
+  untagged.erase(24, 8);
+  EXPECT_EQ(hex(*address_announcement(ip("10.0.0.1"), uplink, Vid())), untagged);
+}
+
 TEST(Announcement, a_guest_hears_nothing_of_a_family_it_has_no_address_of) {
   Guest guest = two_networks();
   guest.gateways = {ip("169.254.1.1"), ip("fe80::1")};

@@ -121,6 +121,8 @@ gnet_stats_basic basic(uint64_t bytes, uint32_t packets) {
 TEST(Statistics, tell_all_packets_from_those_of_the_hardware) {
   gnet_stats_queue queue{};
   queue.drops = 9;
+  queue.overlimits = 0x70;
+  queue.requeues = 5;
   auto decoded = decode({{1, action("gact", parms(TCA_GACT_PARMS, gact(TC_ACT_SHOT)), [&](MessageBuilder& m) {
                             const auto stats = m.nest(TCA_ACT_STATS);
                             parms(TCA_STATS_BASIC, basic(0x123456789aULL, 0x1234))(m);
@@ -128,7 +130,7 @@ TEST(Statistics, tell_all_packets_from_those_of_the_hardware) {
                             parms(TCA_STATS_QUEUE, queue)(m);
                           })}});
   ASSERT_TRUE(decoded);
-  EXPECT_EQ(decoded->state.stats, (std::vector<ActionStats>{{0x123456789aULL, 0x1234, 9, 0x2345, 0x12}}));
+  EXPECT_EQ(decoded->state.stats, (std::vector<ActionStats>{{0x123456789aULL, 0x1234, 9, 0x70, 0x2345, 0x12}}));
 }
 
 // gen_stats.c: ___gnet_stats_copy_basic() adds TCA_STATS_PKT64 behind the 32-bit counter it corrects, once for each.

@@ -82,12 +82,22 @@ TEST(Frame, reads_the_targets_of_questions) {
                             "0806 0001 0800 0604 0001 020000000101 0a000001 000000000000 a9fe0101");
   EXPECT_TRUE(arp.is_question());
   EXPECT_EQ(arp.asked.to_string(), "169.254.1.1");
+  EXPECT_EQ(arp.arp_operation, kArpRequest);
+  EXPECT_EQ(arp.said_mac.to_string(), "02:00:00:00:01:01");
+  EXPECT_EQ(arp.src.to_string(), "10.0.0.1");
   const Packet solicitation =
       parsed(std::string("3333ff000001 020000000101 ") +
              "86dd 60000000 0018 3a ff fd000100000000000000000000000001 ff0200000000000000000001ff000001 "
              "8700 0000 00000000 fe800000000000000000000000000001");
   EXPECT_TRUE(solicitation.is_question());
   EXPECT_EQ(solicitation.asked.to_string(), "fe80::1");
+  const Packet advertisement =
+      parsed(std::string("333300000001 020000000101 ") +
+             "86dd 60000000 0018 3a ff fd000100000000000000000000000001 ff020000000000000000000000000001 "
+             "8800 0000 20000000 fd000100000000000000000000000001");
+  EXPECT_TRUE(advertisement.is_advertisement());
+  EXPECT_FALSE(advertisement.is_question());
+  EXPECT_EQ(advertisement.asked.to_string(), "fd00:100::1");
 }
 
 TEST(Frame, an_echo_keeps_its_id) {

@@ -32,6 +32,12 @@ bool is_gateway(const Tenant& tenant, const IpAddr& address) {
                      [&](const config::Subnet& subnet) { return subnet.gateway == address; });
 }
 
+// What it may say in ARP and neighbour discovery that it has.
+bool may_claim(const Tenant& tenant, const Port& port, const IpAddr& address) {
+  if (is_gateway(tenant, address)) return false;
+  return owns(port, address) || (!address.is_v4() && address.is_link_local());
+}
+
 bool is_echo_request(const Packet& packet) {
   return packet.is_icmp() && packet.icmp_type == (packet.src.is_v4() ? 8 : 128);
 }
@@ -317,7 +323,13 @@ Expected Oracle::forward(const Tenant& tenant, Packet packet, From from, IfIndex
 Expected Oracle::from_port(const Tenant& tenant, const Port& port, IfIndex device, const Packet& packet) {
   if (!packet.tags.empty()) return drop("tagged", {DropReason::spoofed});
   const config::Host& host = world_.config.host;
-  if (packet.is_question()) {
+  if (packet.is_question() || packet.is_advertisement()) {
+    const bool honest = packet.src_mac == port.mac &&
+                        (packet.src.is_unspecified() || may_claim(tenant, port, packet.src)) &&
+                        (packet.is_question() || may_claim(tenant, port, packet.asked));
+    if (!honest) return drop("is not who it says it is", {DropReason::spoofed});
+    if (packet.is_advertisement() || packet.arp_operation != kArpRequest)
+      return drop("nobody asked it", {DropReason::none});
     if (owns(port, packet.asked)) {
       // Its own, unless something longer than its prefix says otherwise.
       bool subnet_gateway = false;
@@ -350,8 +362,7 @@ Expected Oracle::from_port(const Tenant& tenant, const Port& port, IfIndex devic
   if (packet.eth_type == kEthIpv6 && packet.is_icmp() && !packet.fragment) {
     if (packet.icmp_type == 134) return drop("a router nobody knows", {DropReason::rogue_service});
     if (packet.icmp_type == 133 && any) return heard();
-    if (packet.icmp_type == 133 || packet.icmp_type == 136)
-      return drop("nothing to answer", {any ? DropReason::none : DropReason::not_answered});
+    if (packet.icmp_type == 133) return drop("nothing to answer", {DropReason::not_answered});
   }
   if (is_gateway(tenant, packet.dst) && is_echo_request(packet) && !packet.fragment) {
     const bool one_host = packet.src.is_v4()
@@ -365,7 +376,7 @@ Expected Oracle::from_port(const Tenant& tenant, const Port& port, IfIndex devic
     expected.answer = packet.dst_mac;
     return expected;
   }
-  if (services.dhcp && is_dhcp(packet, true) && packet.src_mac == port.mac) {
+  if (services.dhcp && is_dhcp(packet, true) && (port.mac_is_open || packet.src_mac == port.mac)) {
     if (packet.eth_type == kEthIpv4 ? has(port, Family::ipv4) : six && packet.dst == ip("ff02::1:2")) return heard();
   }
   if (auto reason = ends_here(packet)) return drop("ends here", {*reason});

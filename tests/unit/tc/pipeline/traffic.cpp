@@ -23,7 +23,7 @@ void set_family(Packet& packet, Family family) { packet.eth_type = family == Fam
 }  // namespace
 
 Traffic::Traffic(const World& world, uint64_t seed)
-    : world_(world), dice_(seed ^ 0x5eedULL), service_dice_(seed ^ 0xd4c9ULL) {}
+    : world_(world), dice_(seed ^ 0x5eedULL), service_dice_(seed ^ 0xd4c9ULL), forger_(seed ^ 0xf04edULL) {}
 
 IpAddr Traffic::any_address(const Tenant& tenant, Family family) {
   std::vector<IpPrefix> places;
@@ -121,6 +121,21 @@ void Traffic::service(Packet& packet) {
   if (service_dice_.chance(40)) packet.src = four ? ip("0.0.0.0") : ip("fe80::2");
 }
 
+// Of ARP and neighbour discovery: a guest that says it is somebody else, or nobody yet.
+void Traffic::forge(Packet& packet) {
+  static const std::vector<const char*> kSenders[] = {
+      {"0.0.0.0", "169.254.1.1", "169.254.7.7", "10.0.0.1", "10.0.0.2", "10.0.0.254", "10.9.9.9"},
+      {"::", "fe80::1", "fe80::77", "fd00:1::1", "fd00:1::2", "fd00:9::9"}};
+  auto anybody = [&] {
+    const Family family = packet.eth_type == kEthArp ? Family::ipv4 : Family::ipv6;
+    return ip(forger_.of(kSenders[static_cast<size_t>(family)]));
+  };
+  if (packet.is_advertisement()) packet.asked = forger_.chance(50) ? packet.src : anybody();
+  if (forger_.chance(40)) packet.src = anybody();
+  if (forger_.chance(10)) packet.src_mac.bytes[4] = 9;
+  if (packet.eth_type == kEthArp) packet.arp_operation = forger_.chance(15) ? kArpReply : kArpRequest;
+}
+
 Arrival Traffic::from_guest() {
   struct Guest {
     const Tenant* tenant;
@@ -154,6 +169,9 @@ Arrival Traffic::from_guest() {
     if (dice_.chance(5)) packet.src = any_address(*guest.tenant, family);
     if (dice_.chance(2)) packet.eth_type = 0x88cc;
   }
+  if (packet.is_icmp() && packet.eth_type == kEthIpv6 && packet.icmp_type == 128 && forger_.chance(3))
+    packet.icmp_type = forger_.chance(50) ? 133 : 136;
+  if (packet.is_question() || packet.is_advertisement()) forge(packet);
   if (service_dice_.chance(8)) service(packet);
   if (dice_.chance(3))
     packet.tags.push_back({dice_.chance(70) ? kEthVlan : kEthQinq, Vid(static_cast<uint16_t>(100 + dice_.below(3)))});

@@ -30,12 +30,14 @@ class Traffic {
   void fill(Packet& packet, Family family);  // protocol, ports, TTL, fragments
   void question(Packet& packet);
   void service(Packet& packet);
+  void forge(Packet& packet);
   IpAddr any_address(const config::Tenant& tenant, Family family);
   IpAddr a_gateway(const config::Tenant& tenant, Family family);
 
   const World& world_;
   Dice dice_;
   Dice service_dice_;
+  Dice forger_;  // its own, so that traffic is what it is without
   std::deque<Arrival> replies_;
 };
 

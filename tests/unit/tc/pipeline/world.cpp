@@ -43,6 +43,7 @@ class Builder {
         if (guest_dice_.chance(20)) p.guests.router_advertisements = guest_dice_.chance(50);
         if (guest_dice_.chance(20)) p.guests.dhcp = p.guests.router_advertisements = false;
         p.dhcp_server = guest_dice_.chance(20);
+        p.mac_is_open = guest_dice_.chance(20);  // and the guest has shown it
       }
       if (limit_dice_.chance(20)) t.port_limits.new_connections_per_second = limit_dice_.between(1, 10'000);
       for (Port& p : t.ports)
