@@ -48,7 +48,7 @@ void fill_in(config::Config& config, LearntMacs& learnt) {
 
 std::string taken_by(const config::Tenant& tenant, const config::Port& port, const MacAddr& mac) {
   for (const config::Port& other : tenant.ports)
-    if (&other != &port && other.mac == mac && other.name != port.name) return other.name;
+    if (other.name != port.name && other.mac == mac) return other.name;
   return {};
 }
 

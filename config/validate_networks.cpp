@@ -108,7 +108,8 @@ class Network {
                                  "name each port of a tenant differently");
             });
     }
-    if (port.mac_is_open || (port.mac.is_zero() && doubts_.ports)) return;  // noted by the reader
+    if (port.mac_is_open) return;
+    if (port.mac.is_zero() && doubts_.ports) return;  // noted by the reader
     Location where = review_.places.of(port.where, "mac");
     if (port.mac == review_.config.host.gateway_mac) {
       review_.faults.add(where, name(port) + port.mac.to_string() + " is the guests' gateway's MAC address",

@@ -60,6 +60,15 @@ class DaemonTest : public AgentTest {
     (void)ask({{"do", "remove"}});
     thread_.join();
   }
+  void expect_a_pass_that_works() {
+    json status;
+    for (int i = 0; i < 3000; ++i) {
+      status = ask({{"do", "status"}});
+      if (!status.contains("error")) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    ADD_FAILURE() << status["error"];
+  }
   json ask(const json& request) {
     auto reply = ask_daemon(paths_.socket, request, std::chrono::seconds(30));
     return reply ? *reply : json{{"ok", false}, {"error", reply.error().message()}};
@@ -236,13 +245,7 @@ TEST_F(DaemonTest, what_a_reload_says_of_the_flow_log_holds_from_the_first_pass_
   write_config(kHostYaml + "flow_log: {file: " + directory_ + "/flows.json}\n" + logging + kGreen);
   kernel_.interrupt_dumps = 300;  // enough for some passes
   EXPECT_FALSE(ask({{"do", "reload"}})["ok"]);
-  json status;
-  for (int i = 0; i < 3000; ++i) {
-    status = ask({{"do", "status"}});
-    if (!status.contains("error")) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  EXPECT_FALSE(status.contains("error")) << status["error"];
+  expect_a_pass_that_works();
   stop();
   EXPECT_EQ(slow_path_.events_asked, 2U) << "at the start, and by the look that found nothing to do";
 }
@@ -252,13 +255,7 @@ TEST_F(DaemonTest, what_a_reload_that_failed_wants_is_brought_about_by_the_next_
   write_config(kHostYaml + kBlueHead + kWebPort + kAppPort + kRemoteRoute + kGreen);
   kernel_.interrupt_dumps = 300;  // enough for some passes
   EXPECT_FALSE(ask({{"do", "reload"}})["ok"]);
-  json status;
-  for (int i = 0; i < 3000; ++i) {
-    status = ask({{"do", "status"}});
-    if (!status.contains("error")) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  EXPECT_FALSE(status.contains("error")) << status["error"];
+  expect_a_pass_that_works();
   EXPECT_FALSE(filters_on("blue-app").empty());
   stop();
 }
