@@ -27,6 +27,7 @@ Departed departed(const SavedState& before, const SavedState& after) {
   for (const auto& [vni, old] : before.tenants) {
     const auto now = after.tenants.find(vni);
     if (now == after.tenants.end() || now->second.zone != old.zone) {
+      gone.untracked.emplace(vni, std::vector<IpPrefix>());
       if (!in_use.contains(old.zone)) gone.zones.push_back(old.zone);
       continue;
     }
@@ -36,7 +37,9 @@ Departed departed(const SavedState& before, const SavedState& after) {
       // A port that moved is another guest for those it spoke to. (A file of an earlier version names no ports.)
       if (served == now->second.served.end() || (!port.empty() && served->second != port)) missing.push_back(prefix);
     }
-    if (!missing.empty()) gone.addresses.emplace(old.zone, std::move(missing));
+    if (missing.empty()) continue;
+    gone.untracked.emplace(vni, missing);
+    gone.addresses.emplace(old.zone, std::move(missing));
   }
   return gone;
 }
@@ -49,6 +52,9 @@ Result<size_t> end_connections(Kernel& kernel, const Departed& gone) {
     return addresses != gone.addresses.end() && touches(connection, addresses->second);
   });
   if (!deleted) return Unexpected(while_doing(deleted.error(), "end connections"));
+  if (!gone.untracked.empty())
+    if (auto forgotten = kernel.slow_path.forget_untracked(gone.untracked); !forgotten)
+      return Unexpected(while_doing(forgotten.error(), "forget flows that were let go past conntrack"));
   return deleted;
 }
 

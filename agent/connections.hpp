@@ -11,11 +11,12 @@ namespace sepal::agent {
 struct Departed {
   std::vector<Zone> zones;                          // whole tenants
   std::map<Zone, std::vector<IpPrefix>> addresses;  // of tenants that stay
-  [[nodiscard]] bool empty() const { return zones.empty() && addresses.empty(); }
+  Untracked untracked;                              // the same, for what conntrack does not know
+  [[nodiscard]] bool empty() const { return zones.empty() && addresses.empty() && untracked.empty(); }
 };
 Departed departed(const SavedState& before, const SavedState& after);
 
-// How many entries were deleted.
+// How many entries of conntrack were deleted. Flows that were let go past it are forgotten, too.
 Result<size_t> end_connections(Kernel& kernel, const Departed& gone);
 
 }  // namespace sepal::agent

@@ -15,7 +15,9 @@ std::string place_of(IfIndex device, const Shown& shown) {
 }
 
 tc::DropReason reason_of(const tc::ActionKind& action) {
-  if (std::holds_alternative<tc::Police>(action)) return tc::DropReason::rate_limited;
+  // One that looks at sizes drops nothing by itself.
+  if (const auto* police = std::get_if<tc::Police>(&action))
+    return police->mtu == 0 ? tc::DropReason::rate_limited : tc::DropReason::none;
   if (std::holds_alternative<tc::Ct>(action)) return tc::DropReason::conntrack;
   if (const auto* mirred = std::get_if<tc::Mirred>(&action); mirred != nullptr && !mirred->mirror)
     return tc::DropReason::not_sent;

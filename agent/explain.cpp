@@ -1,7 +1,11 @@
 // The model's walk, joined with full dumps of the chains it visits.
 #include "agent/explain.hpp"
 
+#include <sys/utsname.h>
+
 #include <algorithm>
+#include <cstdio>
+#include <utility>
 
 #include "agent/demotions.hpp"
 #include "agent/filters.hpp"
@@ -56,6 +60,21 @@ bool runs_program(const Stop& stop) {
   return stop.rule != nullptr &&
          std::any_of(stop.rule->rule.spec.actions.begin(), stop.rule->rule.spec.actions.end(),
                      [](const tc::Action& action) { return std::holds_alternative<tc::Bpf>(action.kind); });
+}
+
+bool went_past_conntrack(const Way& way) {
+  return std::any_of(way.stops.begin(), way.stops.end(),
+                     [](const Stop& stop) { return stop.rule != nullptr && tc::asks_untracked(stop.rule->rule.spec); });
+}
+
+// Since 6.3 a NIC's driver tells the action that missed (linux:include/net/flow_offload.h, miss_cookie).
+tc::model::Dataplane::GoesOn where_software_goes_on() {
+  utsname kernel{};
+  unsigned major = 0;
+  unsigned minor = 0;
+  const bool known = ::uname(&kernel) == 0 && std::sscanf(kernel.release, "%u.%u", &major, &minor) == 2;
+  using GoesOn = tc::model::Dataplane::GoesOn;
+  return known && std::pair(major, minor) < std::pair(6U, 3U) ? GoesOn::in_chain : GoesOn::behind_lookup;
 }
 
 // What the kernel holds in the chains looked at so far.
@@ -124,17 +143,24 @@ class Walker {
         view_(std::move(view)) {}
 
   Result<Way> walk(std::string title, const Packet& packet) {
-    // Twice: software alone tells which chains there are to read, then the NIC's part as the kernel says it is.
-    Conntrack trial = conntrack_;
-    const Outcome plain = dataplane_.software(question_.device, packet, trial);
-    for (const tc::model::Visit& visit : plain.way)
-      if (auto read = kernel_.read({question_.device, visit.chain}); !read) return Unexpected(read.error());
+    // First software alone tells which chains there are to read, then the NIC's part as the kernel says it is: there a
+    // packet comes up behind its lookup, so that it is not let go past conntrack.
+    Packet tracked = packet;
+    tracked.unseen = false;
+    for (const Packet& trial_packet : {packet, tracked}) {
+      Conntrack trial = conntrack_;
+      const Outcome plain = dataplane_.software(question_.device, trial_packet, trial);
+      for (const tc::model::Visit& visit : plain.way)
+        if (auto read = kernel_.read({question_.device, visit.chain}); !read) return Unexpected(read.error());
+    }
     const auto knows = [](const Connection&) { return true; };
     const auto holds = [this](const tc::CompiledRule& rule) {
       const Filter* found = kernel_.ours(rule.rule.id);
       return found != nullptr && found->state.in_hw;
     };
-    Way way{std::move(title), {}, dataplane_.hardware(question_.device, packet, conntrack_, knows, holds)};
+    Way way{std::move(title),
+            {},
+            dataplane_.hardware(question_.device, packet, conntrack_, knows, holds, where_software_goes_on())};
     for (const tc::model::Visit& visit : way.outcome.way) way.stops.push_back(stop_of(visit));
     return way;
   }
@@ -246,11 +272,19 @@ Result<void> tell_ways(Kernel& kernel, const Ground& ground, const Question& que
                        Explanation& explanation) {
   explanation.ways.clear();
   Walker walker(kernel, *explanation.rules, explanation.policies, ground, question, view);
-  auto first = walker.walk("first packet", question.packet);
+  Packet unseen = question.packet;
+  unseen.unseen = true;
+  auto first = walker.walk("first packet", unseen);
   if (!first) return Unexpected(first.error());
-  const bool goes_on = first->outcome.kind == Outcome::Kind::sent && walker.tracks();
+  const bool sent = first->outcome.kind == Outcome::Kind::sent;
+  const bool let_go = went_past_conntrack(*first);
   explanation.ways.push_back(std::move(*first));
-  if (!goes_on) return {};
+  if (sent && let_go) {
+    auto second = walker.walk("second packet", question.packet);
+    if (!second) return Unexpected(second.error());
+    explanation.ways.push_back(std::move(*second));
+  }
+  if (!sent || !walker.tracks()) return {};
   walker.see_replies();
   Packet next = question.packet;
   if (next.protocol == tc::kProtoTcp) next.tcp_flags = tc::model::kTcpAck;

@@ -3,6 +3,9 @@
 
 #include <netinet/in.h>
 
+#include <set>
+#include <utility>
+
 #include "netlink/conntrack.hpp"
 #include "policy/judge.hpp"
 #include "tc/pipeline/plan.hpp"
@@ -18,6 +21,11 @@ policy::Flow flow_of(const netlink::Connection& connection) {
   flow.protocol = connection.original.protocol;
   flow.from_peer = (connection.mark & tc::kMarkFromPeer) != 0;
   const bool v4 = flow.source.is_v4();
+  if ((connection.mark & tc::kMarkAnswered) != 0) {  // UDP, never translated: whoever answered stands as the source
+    std::swap(flow.source, flow.destination);
+    flow.detail = connection.original.source_port;
+    return flow;
+  }
   if (flow.protocol == IPPROTO_TCP || flow.protocol == IPPROTO_UDP) {
     flow.detail = connection.reply.source_port;
   } else if (flow.protocol == (v4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6})) {
@@ -41,15 +49,25 @@ Result<size_t> end_forbidden(Kernel& kernel, const std::vector<policy::TenantPol
     judges.emplace(now->second.zone, policy::Judge(policy.tables));
   }
   size_t deleted = 0;
+  std::set<Zone> changed;  // where something was forbidden
   if (!judges.empty()) {
     auto done = netlink::delete_connections(kernel.netfilter, [&](const netlink::Connection& connection) {
       const auto judge = judges.find(connection.zone);
-      return judge != judges.end() && (connection.mark & tc::kMarkCommitted) != 0 &&
-             !judge->second.judge(flow_of(connection)).allowed;
+      const bool forbidden = judge != judges.end() && (connection.mark & tc::kMarkCommitted) != 0 &&
+                             !judge->second.judge(flow_of(connection)).allowed;
+      if (forbidden) changed.insert(connection.zone);
+      return forbidden;
     });
     if (!done) return Unexpected(while_doing(done.error(), "end connections that security groups forbid now"));
     deleted = *done;
   }
+  // What is noted of a flow that ended must not make it an answer when it comes back.
+  Untracked gone;
+  for (const auto& [vni, space] : judged)
+    if (changed.contains(after.tenants[vni].zone)) gone.emplace(vni, std::vector<IpPrefix>());
+  if (!gone.empty())
+    if (auto forgotten = kernel.slow_path.forget_untracked(gone); !forgotten)
+      return Unexpected(while_doing(forgotten.error(), "forget flows that were let go past conntrack"));
   for (const auto& [vni, space] : judged) after.tenants[vni].judged = space;
   return deleted;
 }

@@ -47,9 +47,11 @@ bool judges(const tc::ActionKind& kind) {
 tc::ActionStats ShownRule::taken() const {
   const auto& stats = filter.state.stats;
   if (stats.empty()) return {};
-  if (!tc::is_size_check(filter.rule.spec)) return stats.front();
-  // The program lets go on what may be fragmented; what the action behind it sees is taken.
   const auto& actions = filter.rule.spec.actions;
+  // What is too big goes on; what the action behind the size sees is taken.
+  if (tc::is_shortcut(filter.rule.spec)) return stats.size() > 1 ? stats[1] : tc::ActionStats{};
+  if (!tc::is_size_check(filter.rule.spec) && !tc::asks_untracked(filter.rule.spec)) return stats.front();
+  // So does what the program says no to.
   const auto program = std::find_if(actions.begin(), actions.end(), [](const tc::Action& action) {
     return std::holds_alternative<tc::Bpf>(action.kind);
   });

@@ -194,6 +194,19 @@ class LoadedSlowPath : public SlowPath {
     return policies_->events_lost();
   }
 
+  Result<void> forget_untracked(const Untracked& gone) override {
+    // Without eBPF nothing is let go; what is noted of before ends by itself.
+    if (!load()) return {};
+    return policies_->forget_untracked([&gone](Vni vni, const IpAddr& one, const IpAddr& other) {
+      const auto network = gone.find(vni);
+      if (network == gone.end()) return false;
+      const std::vector<IpPrefix>& prefixes = network->second;
+      return prefixes.empty() || std::any_of(prefixes.begin(), prefixes.end(), [&](const IpPrefix& prefix) {
+               return prefix.contains(one) || prefix.contains(other);
+             });
+    });
+  }
+
   Result<std::map<Vni, uint64_t>> begun(const std::set<Vni>& bounded) override {
     if (auto loaded = load(); !loaded) return Unexpected(loaded.error());
     if (auto kept = rooms_->keep_only(bounded); !kept) return Unexpected(kept.error());

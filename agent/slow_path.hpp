@@ -30,6 +30,9 @@ class Questions {
   virtual Result<size_t> read(const Sink& sink, size_t most) = 0;
 };
 
+// Of which networks, and there of which addresses; none named: of all.
+using Untracked = std::map<Vni, std::vector<IpPrefix>>;
+
 struct Enforced {
   std::set<Vni> judged;  // tenants that are judged as wanted
   bool stopped = false;  // `progress` asked for it
@@ -83,6 +86,8 @@ class SlowPath {
   virtual Result<void> bound(Vni /*vni*/, uint64_t /*begun_max*/, std::chrono::steady_clock::time_point /*until*/) {
     return fail(Errc::unsupported, "no bound of connections");
   }
+  // What was let go past conntrack to or from these addresses is known no longer: an answer to it begins a flow.
+  virtual Result<void> forget_untracked(const Untracked& /*gone*/) { return {}; }
   // Unpins everything of this instance; true when something was there.
   virtual Result<bool> unpin() = 0;
 };

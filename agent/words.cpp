@@ -82,7 +82,8 @@ struct InWords {
   std::string operator()(const tc::Police& a) const {
     if (a.rate_packets_per_second != 0) return "police " + std::to_string(a.rate_packets_per_second) + " packets/s";
     if (a.rate_bytes_per_second != 0) return "police " + std::to_string(a.rate_bytes_per_second) + " bytes/s";
-    return "of more than " + std::to_string(a.mtu) + " bytes";
+    const bool larger = a.exceed.control == tc::Control::pipe;
+    return (larger ? "of more than " : "of at most ") + std::to_string(a.mtu) + " bytes";
   }
   std::string operator()(const tc::SkbeditMark& a) const { return "mark " + hex(a.mark); }
   std::string operator()(const tc::Bpf& a) const { return "eBPF " + a.name; }

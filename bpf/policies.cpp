@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <set>
 
 #include "bpf/map_keys.hpp"
@@ -51,6 +52,13 @@ Result<void> fill(int fd, const std::vector<Entry>& entries) {
   return {};
 }
 
+IpAddr address_of(const uint8_t (&bytes)[16], bool v4) {
+  IpAddr address;
+  address.family = v4 ? Family::ipv4 : Family::ipv6;
+  std::memcpy(address.bytes.data(), bytes, v4 ? 4 : 16);
+  return address;
+}
+
 }  // namespace
 
 ObjectCode built_in_policy_code() {
@@ -62,8 +70,9 @@ ObjectCode built_in_policy_code() {
 Result<Policies> Policies::load(const Place& place, const ObjectCode& code) {
   auto pins = Pins::at(place.bpffs, place.instance);
   if (!pins) return Unexpected(pins.error());
-  auto object = adopt(
-      *pins, code, {"sepal_spaces", "sepal_prefixes", "sepal_choices", "sepal_counts", "sepal_events", "sepal_lost"});
+  auto object = adopt(*pins, code,
+                      {"sepal_spaces", "sepal_prefixes", "sepal_choices", "sepal_counts", "sepal_events", "sepal_lost",
+                       "sepal_untracked"});
   if (!object) return Unexpected(object.error());
   return Policies(std::move(*pins), std::move(*object));
 }
@@ -174,6 +183,38 @@ Result<std::vector<RuleCount>> Policies::counts() const {
   }
   std::sort(counts.begin(), counts.end());
   return counts;
+}
+
+Result<void> Policies::forget_untracked(const std::function<bool(Vni, const IpAddr&, const IpAddr&)>& gone) {
+  constexpr uint32_t kReadBatch = 1024;  // buckets per system call
+  std::vector<uint32_t> numbers(kReadBatch);
+  std::vector<sepal_untracked_bucket> buckets(kReadBatch);
+  bpf_map_batch_opts options{};
+  options.sz = sizeof options;
+  options.elem_flags = BPF_F_LOCK;
+  uint32_t from = 0;
+  for (bool first = true, more = true; more; first = false) {
+    uint32_t count = kReadBatch;
+    const int done = ::bpf_map_lookup_batch(fd(kUntracked), first ? nullptr : &from, &from, numbers.data(),
+                                            buckets.data(), &count, &options);
+    if (done != 0 && errno != ENOENT) return fail_errno(errno, "read flows that were let go");
+    more = done == 0;
+    for (uint32_t i = 0; i < count; ++i) {
+      bool changed = false;
+      for (sepal_untracked_flow& flow : buckets[i].flows) {
+        if (flow.since == 0) continue;
+        const bool v4 = (flow.tuple.network & SEPAL_UNTRACKED_IPV6) == 0;
+        if (!gone(Vni(flow.tuple.network & SEPAL_MARK_VNI), address_of(flow.tuple.source, v4),
+                  address_of(flow.tuple.destination, v4)))
+          continue;
+        flow = {};
+        changed = true;
+      }
+      if (changed && ::bpf_map_update_elem(fd(kUntracked), &numbers[i], &buckets[i], BPF_F_LOCK) != 0)
+        return fail_errno(errno, "forget a flow that was let go");
+    }
+  }
+  return {};
 }
 
 Result<uint64_t> Policies::events_lost() const {

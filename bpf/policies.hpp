@@ -2,12 +2,13 @@
 // large as its content, and the one entry that says which pair is in force.
 //
 // In bpffs, per instance, beside what loader.hpp names: sepal_policy, sepal_spaces, sepal_prefixes, sepal_choices,
-// sepal_counts, sepal_events, sepal_lost. The pairs are in no file: the maps of maps hold them.
+// sepal_counts, sepal_events, sepal_lost, sepal_untracked. The pairs are in no file: the maps of maps hold them.
 //
 // A change is three steps: put() makes the new pair, which no packet sees; activate() writes the entry, and from then
 // on all ports of the tenant are judged by the new policy; drop_unused() lets go what no entry names.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -44,13 +45,17 @@ class Policies {
   // Summed over the CPUs, sorted. A rule's counters outlive the policy they were counted under.
   [[nodiscard]] Result<std::vector<RuleCount>> counts() const;
 
+  // Forgets flows that were let go past conntrack, of which `gone` (network, both ends) says so. Meanwhile packets go
+  // on: what happens in this moment to a flow that shares a bucket with one that is forgotten may be forgotten, too.
+  Result<void> forget_untracked(const std::function<bool(Vni, const IpAddr&, const IpAddr&)>& gone);
+
   // The ring that verdicts are told in (struct sepal_event), for bpf::Ring. Borrowed.
   [[nodiscard]] int events() const { return fd(kEvents); }
   // How many had no room there, ever.
   [[nodiscard]] Result<uint64_t> events_lost() const;
 
  private:
-  enum Which : size_t { kSpaces, kPrefixes, kChoices, kCounts, kEvents, kLost };  // in the object's order
+  enum Which : size_t { kSpaces, kPrefixes, kChoices, kCounts, kEvents, kLost, kUntracked };  // in the object's order
   Policies(Pins pins, Adopted object) : pins_(std::move(pins)), object_(std::move(object)) {}
 
   [[nodiscard]] int fd(Which which) const { return object_.maps[which].fd.get(); }

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: (GPL-2.0 OR Apache-2.0)
-// Says whether the security groups of a tenant let a new connection begin.
-// Hook: act_bpf in skip_hw flower filters of group 7, before `ct commit`; skb->mark tells the tenant (SEPAL_MARK_*),
-// set and cleared by the actions around it. Maps: sepal_spaces → sepal_prefixes, sepal_choices: read only, filled by
-// the agent; sepal_counts: verdicts by rule; sepal_events: verdicts that a rule wants told, sepal_lost: those that had
-// no room there. Verdicts: TC_ACT_PIPE = may begin; TC_ACT_SHOT = denied, which the action
-// counts as its drops. What cannot be judged (no tables, headers that do not reach into the packet) is denied:
-// conntrack has seen these headers whole before.
+// Says whether the security groups of a tenant let a new connection begin; of a datagram of UDP also whether it may go
+// past conntrack, and of a packet whether it answers such a one.
+// Hook: act_bpf in skip_hw flower filters of group 7, before `ct commit`, and of groups 0 and 2; skb->mark tells the
+// tenant and what is asked (SEPAL_MARK_*), set and cleared by the actions around it. Maps: sepal_spaces →
+// sepal_prefixes, sepal_choices: read only, filled by the agent; sepal_counts: verdicts by rule; sepal_events: verdicts
+// that a rule wants told, sepal_lost: those that had no room there; sepal_untracked: what went past conntrack.
+// Verdicts:
+//   may it begin?        TC_ACT_PIPE = yes; TC_ACT_SHOT = denied, which the action counts as its drops. What cannot be
+//                        judged (no tables, headers that do not reach into the packet) is denied: conntrack has seen
+//                        these headers whole before.
+//   the other questions  TC_ACT_PIPE = yes; TC_ACT_UNSPEC = no, or not to be told, with the mark cleared: the next
+//   rule.
+// An answer is let through by what the groups say now of the flow that it answers, not by what they said then.
 #include "bpf/frames.bpf.h"
 #include "bpf/policy_layout.h"
 
@@ -90,11 +96,21 @@ static __always_inline const struct sepal_choice_value* sepal_look_up_choice(con
 }
 
 #include "bpf/policy.h"
+#include "bpf/untracked.bpf.h"
+
+#define UDP_HEADER_BYTES 8
+#define ICMP_HEADER_BYTES 8
+#define ICMP_UNREACHABLE 3
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER_PROBLEM 12
+#define ICMP6_UNREACHABLE 1 /* 2 packet too big, 3 time exceeded */
+#define ICMP6_PARAMETER_PROBLEM 4
 
 /* What is judged and told of a packet. */
 struct sepal_case {
   struct sepal_flow flow;
   __u8 source_port[2]; /* of TCP and UDP, else 0 */
+  __u32 offset;        /* of the transport header */
   __u16 from_peer;
   __u32 vni;
   __u32 device;
@@ -106,6 +122,7 @@ static __always_inline bool read_detail(struct __sk_buff* skb, __u32 offset, str
   struct sepal_flow* flow = &it->flow;
   __u8 ports[4];
 
+  it->offset = offset;
   if (flow->protocol == IP_PROTOCOL_TCP || flow->protocol == IP_PROTOCOL_UDP) {
     if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports))) return false;
     __builtin_memcpy(it->source_port, ports, 2);
@@ -227,39 +244,142 @@ __attribute__((noinline)) int sepal_account(const struct sepal_case* it) {
   return 0;
 }
 
+static __always_inline bool read_packet(struct __sk_buff* skb, struct sepal_case* it) {
+  struct eth eth;
+
+  if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth))) return false;
+  if (eth.type == bpf_htons(ETHERTYPE_IPV4)) return read_ipv4(skb, it);
+  if (eth.type == bpf_htons(ETHERTYPE_IPV6)) return read_ipv6(skb, it);
+  return false;
+}
+
+/* An ICMP error becomes the datagram that it quotes; its own source may be any router. False: it is no error, or quotes
+ * something else, or what its receiver never sent. */
+static __always_inline bool read_quoted(struct __sk_buff* skb, struct sepal_case* it) {
+  struct sepal_flow* flow = &it->flow;
+  __u32 offset = it->offset + ICMP_HEADER_BYTES;
+  __u8 type = flow->detail[0];
+  __u8 ports[4];
+  struct ip4 ip;
+  struct ip6 ip6;
+
+  if (flow->protocol != (flow->is_ipv6 ? IP_PROTOCOL_ICMP6 : IP_PROTOCOL_ICMP)) return false;
+  if (flow->is_ipv6) {
+    if (type < ICMP6_UNREACHABLE || type > ICMP6_PARAMETER_PROBLEM) return false;
+    if (bpf_skb_load_bytes(skb, offset, &ip6, sizeof(ip6)) || ip6.next_header != IP_PROTOCOL_UDP) return false;
+    if (!same_address(&ip6.source, (const struct ip6_address*)flow->destination)) return false;
+    __builtin_memcpy(flow->source, &ip6.source, 16);
+    __builtin_memcpy(flow->destination, &ip6.destination, 16);
+    offset += sizeof(ip6);
+  } else {
+    if (type != ICMP_UNREACHABLE && type != ICMP_TIME_EXCEEDED && type != ICMP_PARAMETER_PROBLEM) return false;
+    if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) || ip.protocol != IP_PROTOCOL_UDP) return false;
+    if (ip.version_length != 0x45 || ip.fragment & bpf_htons(IP_OFFSET_MASK) ||
+        __builtin_memcmp(ip.source, flow->destination, 4))
+      return false;
+    __builtin_memcpy(flow->source, ip.source, 4);
+    __builtin_memcpy(flow->destination, ip.destination, 4);
+    offset += sizeof(ip);
+  }
+  if (bpf_skb_load_bytes(skb, offset, ports, sizeof(ports))) return false;
+  flow->protocol = IP_PROTOCOL_UDP;
+  __builtin_memcpy(it->source_port, ports, 2);
+  __builtin_memcpy(flow->detail, ports + 2, 2);
+  return true;
+}
+
+static __always_inline bool is_dhcp(const __u8* port) {
+  __u16 number = port[0] << 8 | port[1];
+
+  return number == 67 || number == 68 || number == 546 || number == 547;
+}
+
+/* What conntrack would not take is not let go either; nor is DHCP, of which group 7 has more to say. */
+static __always_inline bool may_be_let_go(struct __sk_buff* skb, const struct sepal_case* it) {
+  __u8 udp[UDP_HEADER_BYTES];
+  __u32 bytes;
+
+  if (it->flow.protocol != IP_PROTOCOL_UDP || is_dhcp(it->source_port) || is_dhcp(it->flow.detail)) return false;
+  if (bpf_skb_load_bytes(skb, it->offset, udp, sizeof(udp))) return false;
+  bytes = udp[4] << 8 | udp[5];
+  return bytes >= UDP_HEADER_BYTES && it->offset + bytes <= skb->len;
+}
+
+static __always_inline void tuple_of(const struct sepal_case* it, struct sepal_untracked_tuple* tuple) {
+  __builtin_memcpy(tuple->source, it->flow.source, 16);
+  __builtin_memcpy(tuple->destination, it->flow.destination, 16);
+  __builtin_memcpy(tuple->source_port, it->source_port, 2);
+  __builtin_memcpy(tuple->destination_port, it->flow.detail, 2);
+  tuple->network = it->vni | (it->flow.is_ipv6 ? SEPAL_UNTRACKED_IPV6 : 0);
+}
+
+/* What was read becomes the flow that it answers. */
+static __always_inline void turn_case(struct sepal_case* it, const struct sepal_untracked_tuple* read) {
+  __builtin_memcpy(it->flow.source, read->destination, 16);
+  __builtin_memcpy(it->flow.destination, read->source, 16);
+  __builtin_memcpy(it->source_port, read->destination_port, 2);
+  __builtin_memcpy(it->flow.detail, read->source_port, 2);
+}
+
 static __always_inline int decide(struct __sk_buff* skb) {
+  bool let_go = skb->mark & SEPAL_MARK_LET_GO;
+  bool answers = skb->mark & SEPAL_MARK_ANSWERS;
+  int no = let_go || answers ? TC_ACT_UNSPEC : TC_ACT_SHOT;
   __u32 vni = skb->mark & SEPAL_MARK_VNI;
   const struct sepal_space* current = bpf_map_lookup_elem(&sepal_spaces, &vni);
+  int recalled = SEPAL_RECALLED_NOTHING;
+  struct sepal_untracked_tuple tuple = {};
   struct sepal_policy_tables tables;
   struct sepal_case it = {};
   struct sepal_space space;
-  struct eth eth;
-  bool readable = false;
+  bool quoted, answer;
+  __u64 now = 0;
 
-  if (!current) return TC_ACT_SHOT;
+  if (!current) return no;
   space = *current; /* once: both maps below are of this policy, whatever comes meanwhile */
   tables.prefixes = bpf_map_lookup_elem(&sepal_prefixes, &space);
-  if (!tables.prefixes) return TC_ACT_SHOT;
+  if (!tables.prefixes) return no;
   tables.choices = bpf_map_lookup_elem(&sepal_choices, &space);
-  if (!tables.choices) return TC_ACT_SHOT;
-
-  if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth))) return TC_ACT_SHOT;
-  if (eth.type == bpf_htons(ETHERTYPE_IPV4))
-    readable = read_ipv4(skb, &it);
-  else if (eth.type == bpf_htons(ETHERTYPE_IPV6))
-    readable = read_ipv6(skb, &it);
-  if (!readable) return TC_ACT_SHOT;
+  if (!tables.choices) return no;
+  if (!read_packet(skb, &it)) return no;
 
   it.vni = vni;
   it.device = skb->ifindex;
   it.from_peer = skb->mark & SEPAL_MARK_FROM_PEER ? 1 : 0;
+  if ((let_go || answers) && it.from_peer) return no; /* nobody asks so */
+  if (let_go && !may_be_let_go(skb, &it)) return no;
+  quoted = answers && it.flow.protocol != IP_PROTOCOL_UDP;
+  if (quoted && !read_quoted(skb, &it)) return no;
+  if (it.flow.protocol == IP_PROTOCOL_UDP && !it.from_peer) {
+    tuple_of(&it, &tuple);
+    now = bpf_ktime_get_ns();
+    recalled = sepal_recall(&tuple, now, !quoted);
+    answer = recalled == SEPAL_RECALLED_ANSWER || recalled == SEPAL_RECALLED_MORE;
+    if (let_go && recalled != SEPAL_RECALLED_NOTHING && recalled != SEPAL_RECALLED_ANSWER) return no;
+    if (answers && !answer && !(quoted && recalled == SEPAL_RECALLED_FLOW)) return no;
+    if (answer && (answers || let_go)) turn_case(&it, &tuple);
+  }
   it.verdict = sepal_judge(&tables, &it.flow, it.from_peer);
-  sepal_account(&it);
-  return it.verdict.allowed ? TC_ACT_PIPE : TC_ACT_SHOT;
+  if (answers) return it.verdict.allowed ? TC_ACT_PIPE : no;
+  if (let_go) {
+    if (!it.verdict.allowed) return no;
+    if (recalled == SEPAL_RECALLED_ANSWER) return TC_ACT_PIPE;
+    if (!sepal_note(&tuple, now, SEPAL_UNTRACKED_ASKED)) return no;
+  } else if (now && it.verdict.allowed && skb->mark & SEPAL_MARK_NOTES) {
+    sepal_note(&tuple, now, SEPAL_UNTRACKED_TRACKED);
+  }
+  /* What went past conntrack first was counted then; that it may not begin any more was not. */
+  if (recalled != SEPAL_RECALLED_FLOW || !it.verdict.allowed) sepal_account(&it);
+  return it.verdict.allowed ? TC_ACT_PIPE : no;
 }
 
 SEC("action")
-int sepal_policy(struct __sk_buff* skb) { return decide(skb); }
+int sepal_policy(struct __sk_buff* skb) {
+  int verdict = decide(skb);
+
+  if (verdict == TC_ACT_UNSPEC) skb->mark = 0;
+  return verdict;
+}
 
 /* What the kernel is told; the source itself may be used under either licence named above. */
 char sepal_license[] SEC("license") = "GPL";

@@ -5,6 +5,8 @@
 #ifndef SEPAL_BPF_POLICY_LAYOUT_H
 #define SEPAL_BPF_POLICY_LAYOUT_H
 
+#include <linux/bpf.h>
+
 #include "bpf/shared.h"
 
 #define SEPAL_SELECTORS_PER_PAGE 8
@@ -154,8 +156,50 @@ SEPAL_STATIC_ASSERT(sizeof(struct sepal_event) == 64, "layout shared with the ke
 #define SEPAL_SPACES_MAX 16384
 #define SEPAL_COUNTS_MAX 1048576
 
-/* skb->mark, as the rule that runs the program sets it for the time of the verdict. */
+/* sepal_untracked (array of buckets): flows of UDP whose first datagram was let go past conntrack, so that its answer
+ * is known for one. A flow, in either direction, belongs into one bucket only and takes a free place of it; nothing is
+ * ever pushed out. A flow that finds no place is tracked, as all others are. */
+#define SEPAL_UNTRACKED_BUCKETS 32768 /* a power of two; 232 bytes each */
+#define SEPAL_UNTRACKED_WAYS 4
+#define SEPAL_UNTRACKED_NS 30000000000ULL /* how long an answer is one: nf_conntrack_udp_timeout */
+#define SEPAL_UNTRACKED_IPV6 0x80000000U  /* in `network` */
+
+/* Eight-byte words, to be compared as such. */
+struct sepal_untracked_tuple {
+  __u8 source[16]; /* IPv4: the first four bytes; network byte order, and so are the ports */
+  __u8 destination[16];
+  __u8 source_port[2];
+  __u8 destination_port[2];
+  __u32 network; /* VNI, and SEPAL_UNTRACKED_IPV6 */
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_untracked_tuple) == 40, "layout shared with the kernel");
+
+enum sepal_untracked_state {
+  SEPAL_UNTRACKED_ASKED = 0,    /* the first datagram is gone */
+  SEPAL_UNTRACKED_ANSWERED = 1, /* and one answer */
+  SEPAL_UNTRACKED_TRACKED = 2,  /* there was more: conntrack has the flow */
+};
+
+struct sepal_untracked_flow {
+  struct sepal_untracked_tuple tuple; /* of the first datagram */
+  __u64 since;                        /* CLOCK_MONOTONIC, nanoseconds; 0: a place that was never taken */
+  __u32 state;                        /* enum sepal_untracked_state */
+  __u32 zero;
+};
+
+struct sepal_untracked_bucket {
+  struct bpf_spin_lock lock;
+  __u32 zero;
+  struct sepal_untracked_flow flows[SEPAL_UNTRACKED_WAYS];
+};
+SEPAL_STATIC_ASSERT(sizeof(struct sepal_untracked_bucket) == 232, "layout shared with the kernel");
+
+/* skb->mark, as the rule that runs the program sets it for the time of the verdict. What is asked: whether a connection
+ * may begin; or, by LET_GO and ANSWERS, */
 #define SEPAL_MARK_VNI 0x00ffffffU
 #define SEPAL_MARK_FROM_PEER 0x01000000U
+#define SEPAL_MARK_LET_GO 0x02000000U  /* whether this datagram, which is not tracked yet, need not be */
+#define SEPAL_MARK_NOTES 0x08000000U   /* no question: what may begin is conntrack's, and is to be noted so */
+#define SEPAL_MARK_ANSWERS 0x04000000U /* whether this packet answers one that was let go, or is an error about it */
 
 #endif

@@ -65,6 +65,7 @@ struct Packet {
   uint8_t icmp_type = 0;
   uint8_t icmp_code = 0;
   uint16_t icmp_id = 0;
+  bool unseen = false;          // the first of its flow: may be let go past conntrack, where rules ask whether
   std::optional<Tuple> quoted;  // what an ICMP error is about, as its sender saw it
   IpAddr asked;                 // target of ARP, of a neighbour solicitation or advertisement; src: ARP's sender
   uint16_t arp_operation = kArpRequest;

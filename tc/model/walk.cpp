@@ -47,6 +47,22 @@ bool is_for_agent(const Packet& packet) {
   return packet.protocol == kProtoUdp || (packet.is_icmp() && packet.icmp_type == 133);
 }
 
+policy::Flow flow_of(const Packet& packet, bool from_peer) {
+  policy::Flow flow{packet.src, packet.dst, packet.protocol, 0, from_peer};
+  if (packet.protocol == kProtoTcp || packet.protocol == kProtoUdp) {
+    flow.detail = packet.dst_port;
+  } else if (packet.is_icmp()) {
+    flow.detail = static_cast<uint16_t>(packet.icmp_type << 8U | packet.icmp_code);
+  }
+  return flow;
+}
+
+// In which direction ever.
+bool is_dhcp(const Packet& packet) {
+  const auto is_port = [](uint16_t port) { return port == 67 || port == 68 || port == 546 || port == 547; };
+  return packet.protocol == kProtoUdp && (is_port(packet.src_port) || is_port(packet.dst_port));
+}
+
 }  // namespace
 
 struct Dataplane::Run {
@@ -88,6 +104,7 @@ const CompiledRule* Dataplane::pick(const Run& run, View view) const {
     if (best != nullptr && rule->rule.id.prio != best->rule.id.prio) break;
     if (view == View::hardware && !(*run.held)(*rule)) continue;
     if (!matches(rule->rule.spec.match, rule->rule.id.protocol, run.packet, state, mark, view)) continue;
+    if (asks_untracked(rule->rule.spec) && !lets_go(run, *rule)) continue;
     if (best == nullptr) {
       best = rule;
     } else if (best->rule.spec.actions != rule->rule.spec.actions ||
@@ -167,21 +184,29 @@ bool Dataplane::choose_slice(Run& run) const {
 }
 
 bool Dataplane::judge(Run& run) const {
-  const Packet& packet = run.packet;
-  const Vni vni(packet.mark & SEPAL_MARK_VNI);
-  const auto judge = judges_ == nullptr ? Judges::const_iterator() : judges_->find(vni);
-  if (judges_ == nullptr || judge == judges_->end()) {
-    run.out.judged.push_back({vni, {}});  // as the program does without tables
-    return false;
-  }
-  policy::Flow flow{packet.src, packet.dst, packet.protocol, 0, (packet.mark & SEPAL_MARK_FROM_PEER) != 0};
-  if (packet.protocol == kProtoTcp || packet.protocol == kProtoUdp) {
-    flow.detail = packet.dst_port;
-  } else if (packet.is_icmp()) {
-    flow.detail = static_cast<uint16_t>(packet.icmp_type << 8U | packet.icmp_code);
-  }
-  run.out.judged.push_back({vni, judge->second.judge(flow)});
+  const Vni vni(run.packet.mark & SEPAL_MARK_VNI);
+  const policy::Judge* judge = judge_of(vni);
+  const bool from_peer = (run.packet.mark & SEPAL_MARK_FROM_PEER) != 0;
+  // Without tables the program denies.
+  run.out.judged.push_back({vni, judge == nullptr ? policy::Verdict() : judge->judge(flow_of(run.packet, from_peer))});
   return run.out.judged.back().verdict.allowed;
+}
+
+bool Dataplane::lets_go(const Run& run, const CompiledRule& rule) const {
+  if (!run.packet.unseen || is_dhcp(run.packet)) return false;
+  for (const Action& action : rule.rule.spec.actions) {
+    const auto* mark = std::get_if<SkbeditMark>(&action.kind);
+    if (mark == nullptr || (mark->mark & SEPAL_MARK_LET_GO) == 0) continue;
+    const policy::Judge* judge = judge_of(Vni(mark->mark & SEPAL_MARK_VNI));
+    return judge != nullptr && judge->judge(flow_of(run.packet, false)).allowed;
+  }
+  return false;
+}
+
+const policy::Judge* Dataplane::judge_of(Vni vni) const {
+  if (judges_ == nullptr) return nullptr;
+  const auto judge = judges_->find(vni);
+  return judge == judges_->end() ? nullptr : &judge->second;
 }
 
 void Dataplane::finish_sent(Run& run, const CompiledRule& rule, IfIndex device) const {
@@ -312,7 +337,7 @@ Outcome Dataplane::software(IfIndex device, Packet packet, Conntrack& conntrack)
 
 Outcome Dataplane::hardware(IfIndex device, Packet packet, Conntrack& conntrack,
                             const std::function<bool(const Connection&)>& offloaded,
-                            const std::function<bool(const CompiledRule&)>& held) const {
+                            const std::function<bool(const CompiledRule&)>& held, GoesOn goes_on) const {
   Run run(device, std::move(packet), conntrack);
   run.offloaded = &offloaded;
   run.held = &held;
@@ -323,6 +348,10 @@ Outcome Dataplane::hardware(IfIndex device, Packet packet, Conntrack& conntrack,
     if (act(run, *rule, 0, View::hardware)) {
       if (run.out.kind != Outcome::Kind::host) return std::move(run.out);
       run.chain = 0;  // `pass` hands up a packet that software looks at from the start
+      break;
+    }
+    if (run.missed_rule != nullptr && goes_on == GoesOn::in_chain) {
+      run.out.way.pop_back();
       break;
     }
     if (run.missed_rule != nullptr) {  // software takes over at the ct action

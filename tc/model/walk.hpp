@@ -58,10 +58,14 @@ class Dataplane {
   Dataplane(const RuleSet& rules, IfIndex vxlan, const Judges* judges = nullptr);
 
   Outcome software(IfIndex device, Packet packet, Conntrack& conntrack) const;
+  // Where software goes on with a packet whose connection the NIC does not know: behind the lookup (since Linux 6.3),
+  // or at the beginning of the chain that holds it.
+  enum class GoesOn : uint8_t { behind_lookup, in_chain };
   // `offloaded` says which of the connections that a NIC could know it knows by now, `held` which rules it holds.
   Outcome hardware(IfIndex device, Packet packet, Conntrack& conntrack,
                    const std::function<bool(const Connection&)>& offloaded,
-                   const std::function<bool(const CompiledRule&)>& held = may_be_offloaded) const;
+                   const std::function<bool(const CompiledRule&)>& held = may_be_offloaded,
+                   GoesOn goes_on = GoesOn::behind_lookup) const;
   static bool may_be_offloaded(const CompiledRule& rule) { return !rule.rule.spec.skip_hw; }
 
  private:
@@ -77,6 +81,9 @@ class Dataplane {
   bool answer_echo(Run& run) const;
   bool choose_slice(Run& run) const;
   [[nodiscard]] bool judge(Run& run) const;
+  // What the program says to a rule that asks it: only an unseen packet, of a flow that may begin, is let go.
+  [[nodiscard]] bool lets_go(const Run& run, const CompiledRule& rule) const;
+  [[nodiscard]] const policy::Judge* judge_of(Vni vni) const;  // null: no tables
   void finish_sent(Run& run, const CompiledRule& rule, IfIndex device) const;
 
   const RuleSet& rules_;

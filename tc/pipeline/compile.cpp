@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "base/log.hpp"
+#include "bpf/policy_layout.h"
 #include "tc/pipeline/lint.hpp"
 #include "tc/pipeline/plan.hpp"
 #include "tc/rule/hashes.hpp"
@@ -122,7 +123,8 @@ uint32_t goto_target(const Rule& rule) {
   return 0;  // chain 0 is nobody's target
 }
 
-// depth of a rule = 0 without a goto, else one more than the deepest rule of the target chain. Rules are sorted by
+// depth of a rule = 0 without a goto, else one more than the deepest rule of the target chain; and one more where first
+// datagrams are let go past conntrack, for the rules that know their answers stand before. Rules are sorted by
 // device and chain; within a device the goto graph is small and acyclic (an invariant; a cycle would end here at the
 // bound, and lint names it).
 void set_depths(std::vector<CompiledRule>& rules) {
@@ -160,7 +162,8 @@ void set_depths(std::vector<CompiledRule>& rules) {
     }
     for (auto rule = begin; rule != end; ++rule) {
       const uint32_t target = targets[static_cast<size_t>(rule - begin)];
-      rule->depth = target == 0 ? uint8_t{0} : depth_to(target);
+      const uint8_t later = rule->rule.id.chain == 0 && asks_untracked(rule->rule.spec) ? 1 : 0;
+      rule->depth = target == 0 ? uint8_t{0} : static_cast<uint8_t>(depth_to(target) + later);
     }
     begin = end;
   }
@@ -309,6 +312,19 @@ bool is_size_check(const RuleSpec& rule) {
   if (rule.actions.empty()) return false;
   const auto* police = std::get_if<Police>(&rule.actions.front().kind);
   return police != nullptr && police->mtu != 0 && police->conform.control == Control::next_rule;
+}
+
+bool is_shortcut(const RuleSpec& rule) {
+  if (rule.actions.empty()) return false;
+  const auto* police = std::get_if<Police>(&rule.actions.front().kind);
+  return police != nullptr && police->mtu != 0 && police->exceed.control == Control::next_rule && !asks_untracked(rule);
+}
+
+bool asks_untracked(const RuleSpec& rule) {
+  return std::any_of(rule.actions.begin(), rule.actions.end(), [](const Action& action) {
+    const auto* mark = std::get_if<SkbeditMark>(&action.kind);
+    return mark != nullptr && (mark->mark & (SEPAL_MARK_LET_GO | SEPAL_MARK_ANSWERS)) != 0;
+  });
 }
 
 bool in_shared_chain(const CompiledRule& rule) {

@@ -52,6 +52,8 @@ std::vector<Step> diff(const std::vector<CompiledRule>& wanted, const std::vecto
   }
   std::stable_sort(writes.begin(), writes.end(),
                    [&](const Step& a, const Step& b) { return wanted[a.rule].depth < wanted[b.rule].depth; });
+  // Within a chain the worst go first: as long as one stands, so do those that were to take its packets before it.
+  std::reverse(removals.begin(), removals.end());
   std::stable_sort(removals.begin(), removals.end(), [&](const Step& a, const Step& b) {
     return removal_rank(observed[a.rule].id) < removal_rank(observed[b.rule].id);
   });

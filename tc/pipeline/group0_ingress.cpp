@@ -3,23 +3,35 @@
 // and DHCP where it is answered) behind a token bucket for each kind, packets that must not reach conntrack or routing
 // as they are (fragments, expiring TTL), in software packets larger than the tenant's MTU that may not be fragmented,
 // whose sender is told, and the guest's own MAC with one of its own addresses. Left on the packet: the
-// connection of the tenant's zone, already translated when it has a translation. A miss is a spoofed, tagged or foreign
-// frame: counted and dropped.
-#include "bpf/shared.h"
+// connection of the tenant's zone, already translated when it has a translation; none on what is let go (below). A miss
+// is a spoofed, tagged or foreign frame: counted and dropped.
+//
+// Software looks a packet up once for each mask, so what most packets are stands early there: TCP or UDP of the guest's
+// own, whole, not too big, with a TTL that is far from its end, by one mask. It does what the rule that hardware has
+// for them does. And of a UDP flow that stays in the tenant's networks the first datagram need not be tracked: where
+// security groups let it begin, a program remembers it and it goes straight to routing. Most of what UDP asks is
+// answered once, and neither question nor answer then costs a connection.
+#include "bpf/policy_layout.h"
 #include "config/guests.hpp"
 #include "tc/pipeline/plan.hpp"
 
 namespace sepal::tc {
 namespace {
 
-// One priority for one protocol: tagged frames then match nothing but the last rule, in software as in hardware.
+// One priority for one protocol: tagged frames then match nothing but the last rule, in software as in hardware. A
+// priority that rules of an earlier version may hold keeps their protocol, for the kernel takes no second one beside
+// them: 3, 4 and 7 are IPv4's, 2, 5 and 8 IPv6's, and 6, which was everybody's, stays free.
+// Those with two are by family. Questions stand before the TTLs: the gateway is pinged with any, and DHCPv6 clients may
+// send with a hop limit of 1.
 constexpr uint16_t kPrioArp = 1;
-constexpr uint16_t kPrioNd = 2;
-// By family; before the TTLs: the gateway is pinged with any, and DHCPv6 clients may send with a hop limit of 1.
-constexpr uint16_t kPrioQuestion[] = {3, kPrioNd};
-constexpr uint16_t kPrioPunt[] = {4, 5};  // by family
-constexpr uint16_t kPrioSize = 6;
-constexpr uint16_t kPrioSource[] = {7, 8};  // by family
+constexpr uint16_t kPrioUntracked[] = {3, 2};
+constexpr uint16_t kPrioDhcp[] = {4, 5};
+constexpr uint16_t kPrioUsual[] = {7, 8};
+constexpr uint16_t kPrioEcho[] = {9, 10};
+constexpr uint16_t kPrioNd = 10;
+constexpr uint16_t kPrioPunt[] = {11, 12};
+constexpr uint16_t kPrioSize = 13;
+constexpr uint16_t kPrioSource[] = {14, 15};
 constexpr uint16_t kPrioUnknown = kPrioLast - 1;
 constexpr uint32_t kEthernetHeader = 14;
 
@@ -56,6 +68,59 @@ void add_size_check(Block& block, uint16_t mtu, uint32_t per_second, const Tag& 
             tag);
 }
 
+// TTLs by their first two bits: 64 to 127, where most systems begin and what has come through some routers still is,
+// and 128 to 191, where others begin. All else takes the long way, to the same end.
+constexpr uint32_t kUsualTtl[] = {0x40, 0x80};
+constexpr uint32_t kUsualTtlMask = 0xc0;
+
+Match usual(const IpPrefix& source, const MacAddr& mac, uint8_t protocol, uint32_t ttl) {
+  return Match()
+      .mac(Key::src_mac, mac)
+      .eth_type(eth_of(source.family()))
+      .set(Key::ip_proto, protocol)
+      .set(Key::ip_ttl, ttl, kUsualTtlMask)
+      .set(Key::ip_flags, 0, kIpFlagFrag)
+      .ip(Key::src_ip4, source);
+}
+
+// In software only; where the guest may begin any number of connections, for nobody counts the first datagrams.
+void add_untracked(Block& block, const TenantPlan& tenant, const LocalPort& port, uint32_t frame_bytes,
+                   const Tag& tag) {
+  if (port.limits.new_connections_per_second) return;
+  const BpfProgram& judge = block.facts().programs.judge_policy;
+  const std::vector<Action> let_go{police_fits(frame_bytes), set_mark(tenant.vni.value() | SEPAL_MARK_LET_GO),
+                                   bpf(judge.name, judge.tag, Control::next_rule), set_mark(0),
+                                   goto_chain(block.chain(Group::encap, tenant.vni))};
+  for (const IpPrefix& source : port.sources) {
+    const auto family = static_cast<size_t>(source.family());
+    for (const IpPrefix& network : tenant.untracked) {
+      if (network.family() != source.family()) continue;
+      for (const uint32_t ttl : kUsualTtl) {
+        block.add(0, kPrioUntracked[family], eth_of(source.family()),
+                  usual(source, port.port->mac, kProtoUdp, ttl).ip(Key::dst_ip4, network), let_go, tag);
+      }
+    }
+  }
+}
+
+void add_usual(Block& block, const TenantPlan& tenant, const LocalPort& port, const Tag& of_port) {
+  const uint32_t frame_bytes = config::guest_mtu(block.plan().config->host, *tenant.tenant) + kEthernetHeader;
+  Tag tag = of_port;
+  tag.skip_hw = true;
+  add_untracked(block, tenant, port, frame_bytes, tag);
+  std::vector<Action> enter{police_fits(frame_bytes)};
+  for (Action& action : block.enter(tenant)) enter.push_back(std::move(action));
+  for (const IpPrefix& source : port.sources) {
+    const auto family = static_cast<size_t>(source.family());
+    for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {
+      for (const uint32_t ttl : kUsualTtl) {
+        block.add(0, kPrioUsual[family], eth_of(source.family()), usual(source, port.port->mac, protocol, ttl), enter,
+                  tag);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& port) {
@@ -70,7 +135,7 @@ void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& por
   }
   for (const IpAddr& gateway : gateways_of(*tenant.tenant)) {
     const Family family = gateway.family;
-    block.add(0, kPrioQuestion[static_cast<size_t>(family)], eth_of(family),
+    block.add(0, kPrioEcho[static_cast<size_t>(family)], eth_of(family),
               ip_protocol(family, icmp_of(family))
                   .set(Key::icmp_type, echo_of(family))
                   .ip(Key::dst_ip4, IpPrefix::host(gateway)),
@@ -79,9 +144,10 @@ void group0_ingress(Block& block, const TenantPlan& tenant, const LocalPort& por
   for (Family family : kFamilies) {
     if (!(family == Family::ipv4 ? port.services.dhcp4 : port.services.dhcp6)) continue;
     const uint32_t dhcp_rate = *port.limits.dhcp_per_second;
-    block.add(0, kPrioQuestion[static_cast<size_t>(family)], eth_of(family), dhcp_question(family, *port.port),
+    block.add(0, kPrioDhcp[static_cast<size_t>(family)], eth_of(family), dhcp_question(family, *port.port),
               {police_packets(dhcp_rate, dhcp_rate), goto_chain(services)}, tag);
   }
+  if (!port.unknown()) add_usual(block, tenant, port, tag);
   for (Family family : kFamilies) {
     const auto index = static_cast<size_t>(family);
     const uint32_t punted = block.chain(Group::punted, tenant.vni);

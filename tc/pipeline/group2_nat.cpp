@@ -7,9 +7,22 @@
 // direction (the guest's own "port unreachable"): both are led through `ct commit nat` again, which applies the mapping
 // that the connection has. The first of these rules stands in software before a worse one in hardware on purpose:
 // hardware never needs it, its connection table translates.
+//
+// Where datagrams are let go past conntrack (group 0), it cannot place an error about one, and takes what answers one
+// for new. A program that remembers them leads the error on, and the answer is committed as what it is: before a limit
+// of new connections and before the verdict of security groups, for it begins nothing.
+#include "bpf/policy_layout.h"
 #include "tc/pipeline/plan.hpp"
 
 namespace sepal::tc {
+namespace {
+
+// Of the three states each says what it is and what it is not: one mask, so that software looks once.
+Match only(uint16_t state) {
+  return Match().ct_state(kCtTrk | state, static_cast<uint16_t>((kCtRel | kCtInv | kCtNew) & ~state));
+}
+
+}  // namespace
 
 void group2_nat(Block& block, const TenantPlan& tenant, const LocalPort* from) {
   const uint32_t chain = block.chain(Group::nat, tenant.vni);
@@ -38,10 +51,16 @@ void group2_nat(Block& block, const TenantPlan& tenant, const LocalPort* from) {
                   .set(Key::ct_mark, kMarkCommitted, kMarkCommitted),
               {goto_chain(encap)}, hardware);
   }
-  // Of the three states each says what it is and what it is not: one mask, so that software looks once.
-  const auto only = [](uint16_t state) {
-    return Match().ct_state(kCtTrk | state, static_cast<uint16_t>((kCtRel | kCtInv | kCtNew) & ~state));
-  };
+  const bool of_peer = block.kind() == BlockKind::port && from == nullptr;
+  if (!tenant.untracked.empty() && !of_peer) {
+    constexpr uint32_t kMark = kMarkCommitted | kMarkAnswered;
+    for (Family family : kFamilies) {
+      block.add(chain, 4, kEthAll, only(kCtInv).eth_type(eth_of(family)).set(Key::ip_proto, icmp_of(family)),
+                about_untracked(block, tenant, {goto_chain(encap)}), software);
+      block.add(chain, 4, kEthAll, only(kCtNew).eth_type(eth_of(family)).set(Key::ip_proto, kProtoUdp),
+                about_untracked(block, tenant, {ct_commit(tenant.zone, kMark, kMark), goto_chain(encap)}), software);
+    }
+  }
   block.add(chain, 5, kEthAll, only(kCtRel), {goto_chain(encap)}, software);
   Tag invalid = software;
   invalid.drop = DropReason::invalid;

@@ -1,7 +1,7 @@
 // Group 3, routing: re-tag, encapsulate, or the local port; one chain for each VNI in every block.
-// Arrives: packets of connections that may go on. Matched: the destination, longest prefix first. Left on the packet:
-// new MACs and a TTL one less (once per hypervisor: a packet on its way into a peer's network gets both in the peer's
-// group 3). A miss has no route: counted and dropped.
+// Arrives: packets of connections that may go on, and datagrams that were let go past conntrack (group 0). Matched: the
+// destination, longest prefix first. Left on the packet: new MACs and a TTL one less (once per hypervisor: a packet on
+// its way into a peer's network gets both in the peer's group 3). A miss has no route: counted and dropped.
 //
 // Only translated connections leave for the public side: the tenant's own addresses mean nothing there, and a reply to
 // somebody the tenant has no longer route to must not follow the default route out.

@@ -30,6 +30,8 @@ constexpr uint16_t kTcpSyn = 0x02;
 // tunnel: the rule that sets it clears it.
 std::vector<Action> admitted(const Block& block, const TenantPlan& tenant, bool from_peer,
                              const std::vector<Action>& then) {
+  // Where an answer might be let go past conntrack (group 0), as if it began a flow, the program notes what does.
+  const uint32_t mark = from_peer ? SEPAL_MARK_FROM_PEER : tenant.untracked.empty() ? 0U : SEPAL_MARK_NOTES;
   const BpfPrograms& programs = block.facts().programs;
   std::vector<Action> actions;
   auto ask = [&actions](const BpfProgram& program) {
@@ -37,7 +39,7 @@ std::vector<Action> admitted(const Block& block, const TenantPlan& tenant, bool 
   };
   const bool judged = policy::is_judged(*tenant.tenant);
   if (!judged && !tenant.bounded) return then;
-  actions.push_back(set_mark(tenant.vni.value() | (from_peer ? SEPAL_MARK_FROM_PEER : 0U)));
+  actions.push_back(set_mark(tenant.vni.value() | mark));
   if (judged) ask(programs.judge_policy);
   if (tenant.bounded) ask(programs.hold_room);
   actions.push_back(set_mark(0));

@@ -121,8 +121,18 @@ bool leads_to_software(const LintBlock& block, const CompiledRule& rule) {
                       [](const CompiledRule* r) { return in_hardware(*r); });
 }
 
-// The other named exception: in hardware a packet is as big as the wire lets it be.
-bool may_be_overtaken(const CompiledRule& software) { return is_size_check(software.rule.spec); }
+// Two more: in hardware a packet is as big as the wire lets it be; and which first datagrams are let go past conntrack
+// is software's business: to hardware all are unknown connections, which it hands up.
+bool may_be_overtaken(const CompiledRule& software) {
+  return is_size_check(software.rule.spec) || asks_untracked(software.rule.spec);
+}
+
+// The last: a shortcut leads where hardware's rule for the same packets does.
+bool is_shortcut_of(const CompiledRule& software, const CompiledRule& hardware) {
+  const std::vector<Action>& mine = software.rule.spec.actions;
+  const std::vector<Action>& theirs = hardware.rule.spec.actions;
+  return is_shortcut(software.rule.spec) && std::equal(mine.begin() + 1, mine.end(), theirs.begin(), theirs.end());
+}
 
 // L1: what hardware does not hold must not be taken by a worse rule that it does hold.
 void check_overtaking(Lint& lint, const LintBlock& block, const ChainRules& chain) {
@@ -138,6 +148,10 @@ void check_overtaking(Lint& lint, const LintBlock& block, const ChainRules& chai
       if (!in_hardware(*hardware) || hardware->rule.id.prio < software->rule.id.prio) continue;
       if (!protocols_meet(hardware->rule.id, software->rule.id)) continue;
       if (!mine.match.overlaps(hardware->rule.spec.match)) continue;
+      if (is_shortcut_of(*software, *hardware)) {
+        if (hardware->rule.spec.match.covers(mine.match)) break;  // no worse rule gets any of its packets
+        continue;
+      }
       if (is_translating_twin(*software, *hardware) || std::any_of(chain.begin(), chain.end(), is_twin)) continue;
       lint.find("L1", *software, "in hardware this rule overtakes it: " + to_text(hardware->rule));
       break;

@@ -7,7 +7,8 @@
 //   g0 ingress ──┐             g1 decap ──┐                g1 uplink ──┐  (lane 1 from here on)
 //     │ │ └ct──▶ g2 NAT          └ct──▶ g2 ──▶ …             └ct──▶ g2 ──▶ …
 //     │ └frag,ttl▶ g5 ─ct▶ g2        est,rel,committed ▶ g3 encap ──▶ g4 egress ──▶ representor
-//     └questions▶ g6 services        new ▶ g7 commit ─▶ g3   └──▶ tunnel, VLAN, public, drop, (peer: ct ▶ its g2)
+//     ├questions▶ g6 services        new ▶ g7 commit ─▶ g3   └──▶ tunnel, VLAN, public, drop, (peer: ct ▶ its g2)
+//     └first datagrams▶ g3 (software, past conntrack)
 //
 // Each groupN_*.cpp is one pure function that adds that group's rules for one block and says in its header comment what
 // arrives, what is matched, what is left on the packet for later groups, and what a miss does.
@@ -115,6 +116,11 @@ bool in_shared_chain(const CompiledRule& rule);
 
 // Whether a rule looks at a packet's size only, and lets what is not too big go on to the rules behind it.
 bool is_size_check(const RuleSpec& rule);
+// Whether a rule takes what software would otherwise look up by many masks, to do with it what its twin does.
+bool is_shortcut(const RuleSpec& rule);
+// Whether a rule asks about datagrams that were let go past conntrack: the first of a flow, or what answers one. Takes
+// what the program says yes to; the rest goes on to the rules behind it.
+bool asks_untracked(const RuleSpec& rule);
 
 // An entry the eBPF objects need, beside the rules: see bpf/shared.h for the maps.
 struct NeighbourEntry {  // map sepal_neighbours_2

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <variant>
 
+#include "bpf/policy_layout.h"
+#include "policy/network.hpp"
 #include "tc/pipeline/sharing.hpp"
 
 namespace sepal::tc {
@@ -223,8 +225,25 @@ std::vector<Entry> reduce(std::vector<Entry> entries, const Same& same, const Is
   return kept;
 }
 
+// The tenant's own subnets, where security groups judge (the verdict is what a first datagram goes by) and nobody
+// counts connections or writes them down. Not where a route within leads to who needs a connection: a translation, a
+// peer.
+std::vector<IpPrefix> untracked_networks(const TenantPlan& tenant) {
+  if (!policy::is_judged(*tenant.tenant) || tenant.bounded || tenant.tenant->flow_log) return {};
+  std::vector<IpPrefix> networks;
+  for (const config::Subnet& subnet : tenant.tenant->subnets) {
+    const bool needs_connection = std::any_of(tenant.targets.begin(), tenant.targets.end(), [&](const Target& target) {
+      return (target.kind == Target::Kind::open || target.kind == Target::Kind::peer) &&
+             subnet.prefix.contains(target.to);
+    });
+    if (!needs_connection) networks.push_back(subnet.prefix);
+  }
+  return networks;
+}
+
 void resolve(Plan& plan, TenantPlan& tenant) {
   add_targets(plan, tenant);
+  tenant.untracked = untracked_networks(tenant);
   for (Routes routes : {Routes::all, Routes::local_only}) {
     tenant.block_targets[static_cast<size_t>(routes)] = targets_in_block(tenant, routes);
     tenant.block_classes[static_cast<size_t>(routes)] = classify(tenant, routes);
@@ -414,6 +433,14 @@ std::vector<IpAddr> gateways_of(const config::Tenant& tenant) {
   std::sort(gateways.begin(), gateways.end());
   gateways.erase(std::unique(gateways.begin(), gateways.end()), gateways.end());
   return gateways;
+}
+
+std::vector<Action> about_untracked(const Block& block, const TenantPlan& tenant, std::vector<Action> then) {
+  const BpfProgram& judge = block.facts().programs.judge_policy;
+  std::vector<Action> actions{set_mark(tenant.vni.value() | SEPAL_MARK_ANSWERS),
+                              bpf(judge.name, judge.tag, Control::next_rule), set_mark(0)};
+  for (Action& action : then) actions.push_back(std::move(action));
+  return actions;
 }
 
 Match fragments(Family family) { return Match().eth_type(eth_of(family)).set(Key::ip_flags, kIpFlagFrag, kIpFlagFrag); }

@@ -87,6 +87,8 @@ struct TenantPlan {
   // What stands in a block, by Routes: targets_in_block() and classify(), the same in all blocks.
   std::array<std::vector<Target>, 2> block_targets;
   std::array<std::vector<DestinationClass>, 2> block_classes;
+  // Networks to which a UDP flow's first datagram may go past conntrack; none: everything is tracked.
+  std::vector<IpPrefix> untracked;
   [[nodiscard]] bool translates() const { return !tenant->nat.empty(); }
   // A NIC restores connections of the first zones only; tenants beyond them work, in software.
   [[nodiscard]] bool in_hardware() const { return zone.value() <= limits::kOffloadZoneMax; }
@@ -193,6 +195,8 @@ Match fragments(Family family);
 Match expiring_ttl(Family family);
 Match multicast(Family family);                      // eth_type + a destination that is a group
 Match ip_protocol(Family family, uint8_t protocol);  // eth_type + ip_proto
+// For what may be about a datagram that was let go past conntrack: `then` if it is, else the next rule.
+std::vector<Action> about_untracked(const Block& block, const TenantPlan& tenant, std::vector<Action> then);
 uint16_t eth_of(Family family);
 inline constexpr Family kFamilies[] = {Family::ipv4, Family::ipv6};
 inline uint8_t icmp_of(Family family) { return family == Family::ipv4 ? kProtoIcmp : kProtoIcmpv6; }
@@ -214,5 +218,7 @@ inline constexpr uint32_t kMarkCommitted = 1;   // ct_mark bit 0
 inline constexpr uint32_t kMarkTranslated = 2;  // ct_mark bit 1
 inline constexpr uint32_t kMarkFromPeer =
     4;  // ct_mark bit 2: begun by a guest of a peer, whose address means nothing here
+inline constexpr uint32_t kMarkAnswered =
+    8;  // ct_mark bit 3: conntrack saw an answer first, so it stands the wrong way
 
 }  // namespace sepal::tc

@@ -29,6 +29,7 @@ bool wants_state(const Rule& rule, uint32_t bits) {
 
 std::string_view software_reason(const Rule& rule) {
   if (!rule.spec.skip_hw) return {};
+  if (is_shortcut(rule.spec)) return "a shortcut of software's: hardware takes the longer way to the same end";
   if (runs_program(rule)) return "runs an eBPF program";
   if (commits(rule)) return "commits a connection, which only the kernel does";
   if (wants_state(rule, kCtRel | kCtInv)) return "a NIC never marks a packet related or invalid";

@@ -77,6 +77,14 @@ Action police_size(uint32_t frame_bytes) {
   return {police};
 }
 
+Action police_fits(uint32_t frame_bytes) {
+  Police police;
+  police.mtu = frame_bytes;
+  police.exceed = {Control::next_rule, 0};
+  police.conform = {Control::pipe, 0};
+  return {police};
+}
+
 Action set_mark(uint32_t mark) { return {SkbeditMark{mark}}; }
 Action bpf(const std::string& name, const std::array<uint8_t, 8>& tag, Control unspec) {
   return {Bpf{name, tag, {unspec, 0}}};

@@ -27,6 +27,7 @@ Action ct_commit_snat(Zone zone, std::optional<IpAddr> address, std::optional<Po
 Action police_packets(uint64_t per_second,
                       uint64_t burst);     // action police pkts_rate R pkts_burst B conform-exceed drop/pipe
 Action police_size(uint32_t frame_bytes);  // action police mtu M conform-exceed pipe/continue: larger ones go on here
+Action police_fits(uint32_t frame_bytes);  // action police mtu M conform-exceed continue/pipe: smaller ones do
 Action bpf(const std::string& name, const std::array<uint8_t, 8>& tag,
            Control unspec);      // action bpf …; unspec: TC_ACT_UNSPEC
 Action set_mark(uint32_t mark);  // action skbedit mark M

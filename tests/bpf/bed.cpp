@@ -86,6 +86,7 @@ Outcome run(int program, const Bytes& frame, uint32_t device, const std::array<u
     if (failed == -EINVAL && lacks_ip_header(frame)) {
       outcome.verdict = kUnspec;
       outcome.frame = frame;
+      outcome.mark = mark;
       outcome.run = false;
       return outcome;
     }
@@ -95,6 +96,7 @@ Outcome run(int program, const Bytes& frame, uint32_t device, const std::array<u
   outcome.verdict = static_cast<int>(options.retval);
   outcome.frame.resize(options.data_size_out);
   std::copy(std::begin(out.cb), std::end(out.cb), outcome.cb.begin());
+  outcome.mark = out.mark;
   return outcome;
 }
 

@@ -38,6 +38,7 @@ struct Outcome {
   int verdict = 0;
   Bytes frame;
   std::array<uint32_t, 5> cb{};  // skb->cb, through which the probes talk
+  uint32_t mark = 0;             // skb->mark, as the program left it
 };
 // `device`: interface index where the packet arrives; 1, the loopback device, by default. `cb`: what the program finds
 // in skb->cb; the tested programs ignore it, the probes do not.

@@ -1,115 +1,22 @@
 // Connections through the real program: what security groups say in the kernel is what the same code says here; and the
 // life of its maps: made, put into force in one step, adopted, dropped.
-#include <bpf/bpf.h>
-#include <linux/bpf.h>
+#include <unistd.h>
 
-#include <cstring>
+#include <algorithm>
+#include <array>
+#include <filesystem>
 
-#include "bpf/policies.hpp"
-#include "bpf/ring.hpp"
-#include "policy/judge.hpp"
 #include "random_network.hpp"
-#include "tests/bpf/bed.hpp"
+#include "tests/bpf/policy_bed.hpp"
 
 namespace sepal::test {
 namespace {
 
-using bpf::Policies;
 using policy::Flow;
 using policy::Network;
 using policy::TenantPolicy;
 
-constexpr int kShot = 2;  // TC_ACT_SHOT
-
-int run_marked(int program, const Bytes& frame, uint32_t mark) {
-  __sk_buff in{};
-  in.mark = mark;
-  bpf_test_run_opts options{};
-  options.sz = sizeof options;
-  options.data_in = frame.data();
-  options.data_size_in = static_cast<uint32_t>(frame.size());
-  options.ctx_in = &in;
-  options.ctx_size_in = sizeof in;
-  options.repeat = 1;
-  const int failed = ::bpf_prog_test_run_opts(program, &options);
-  EXPECT_EQ(failed, 0) << std::strerror(-failed);
-  return static_cast<int>(options.retval);
-}
-
-Bytes transport(const Flow& flow) {
-  if (flow.protocol == 6 || flow.protocol == 17) {
-    return big_endian(40000) + big_endian(flow.detail) + Bytes(16, 0);
-  }
-  return big_endian(flow.detail) + Bytes(18, 0);
-}
-
-Bytes frame_of(const Flow& flow) {
-  if (flow.source.is_v4()) {
-    Ip4 packet;
-    packet.protocol = flow.protocol;
-    packet.source = flow.source;
-    packet.destination = flow.destination;
-    packet.payload = transport(flow);
-    return ethernet(0x0800, packet.bytes());
-  }
-  Ip6 packet;
-  packet.next_header = flow.protocol;
-  packet.source = flow.source;
-  packet.destination = flow.destination;
-  packet.payload = transport(flow);
-  return ethernet(0x86dd, packet.bytes());
-}
-
-uint32_t mark_of(Vni vni, const Flow& flow) { return vni.value() | (flow.from_peer ? SEPAL_MARK_FROM_PEER : 0U); }
-
-config::GroupRule allow_tcp(uint16_t first, uint16_t last) {
-  config::GroupRule rule;
-  rule.protocol = 6;
-  rule.ports = {{first, last}};
-  rule.remote.any = true;
-  return rule;
-}
-
-Network one_port(std::vector<config::GroupRule> ingress) {
-  config::SecurityGroup web;
-  web.name = "web";
-  web.ingress = std::move(ingress);
-  return {Vni(100),
-          "blue",
-          {web},
-          {{"web-0", {IpPrefix::host(ip("10.0.0.1")), IpPrefix::host(ip("fd00::1"))}, {"web"}}},
-          {}};
-}
-
 Flow to_web(uint16_t port) { return {ip("10.9.9.9"), ip("10.0.0.1"), 6, port, false}; }
-
-class PolicyProgram : public BedTest {
- protected:
-  void SetUp() override {
-    BedTest::SetUp();
-    if (IsSkipped()) return;
-    bpffs_.emplace();
-    policies_.emplace(load());
-  }
-  Policies load() {
-    auto loaded = Policies::load(bpffs_->place());
-    if (!loaded) throw std::runtime_error(loaded.error().message());
-    return std::move(*loaded);
-  }
-  // put, activate.
-  void enforce(const TenantPolicy& policy) {
-    auto put = policies_->put(policy.tables.space, policy.tables.prefixes, policy.tables.choices);
-    ASSERT_TRUE(put) << put.error().message();
-    auto active = policies_->activate(policy.vni, policy.tables.space);
-    ASSERT_TRUE(active) << active.error().message();
-  }
-  int verdict(const Flow& flow, Vni vni = Vni(100)) {
-    return run_marked(policies_->program().fd.get(), frame_of(flow), mark_of(vni, flow));
-  }
-
-  std::optional<Bpffs> bpffs_;
-  std::optional<Policies> policies_;
-};
 
 TEST_F(PolicyProgram, says_of_random_connections_what_the_same_code_says_outside_the_kernel) {
   constexpr uint64_t kNetworks = 60;
@@ -181,6 +88,19 @@ TEST_F(PolicyProgram, a_restart_adopts_the_program_and_the_policies_in_force) {
   EXPECT_EQ(policies_->active()->size(), 1U);
 }
 
+TEST_F(PolicyProgram, pinning_makes_a_file_for_the_program_and_for_each_map) {
+  ASSERT_TRUE(policies_->pin());
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(bpffs_->path() + "/sepal/lab"))
+    files.push_back(entry.path().filename());
+  std::sort(files.begin(), files.end());
+  EXPECT_EQ(files, (std::vector<std::string>{"sepal_choices", "sepal_counts", "sepal_events", "sepal_lost",
+                                             "sepal_policy", "sepal_prefixes", "sepal_spaces", "sepal_untracked"}));
+  std::vector<std::string> names = policies_->names();
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, files);
+}
+
 TEST_F(PolicyProgram, a_map_whose_pin_is_gone_is_found_through_the_program_that_rules_run) {
   enforce(policy::compile(one_port({allow_tcp(80, 80)})));
   ASSERT_TRUE(policies_->pin());
@@ -214,31 +134,6 @@ TEST_F(PolicyProgram, an_audited_group_passes_and_counts_what_it_would_drop) {
   ASSERT_TRUE(counts);
   EXPECT_EQ(*counts, (std::vector<bpf::RuleCount>{{Vni(100), SEPAL_RULE_DEFAULT_INGRESS, 0, 0, 1}}));
 }
-
-class PolicyEvents : public PolicyProgram {
- protected:
-  // What is in the ring now.
-  std::vector<sepal_event> events() {
-    if (!ring_) {
-      auto opened = bpf::Ring::open(policies_->events());
-      if (!opened) throw std::runtime_error(opened.error().message());
-      ring_.emplace(std::move(*opened));
-    }
-    std::vector<sepal_event> events;
-    const auto read = ring_->read(
-        [&](std::span<const std::byte> record) {
-          sepal_event event{};
-          ASSERT_EQ(record.size(), sizeof event);
-          std::memcpy(&event, record.data(), sizeof event);
-          events.push_back(event);
-        },
-        100'000);
-    EXPECT_TRUE(read);
-    return events;
-  }
-
-  std::optional<bpf::Ring> ring_;
-};
 
 TEST_F(PolicyEvents, are_of_rules_that_log_and_of_no_others) {
   Network network = one_port({allow_tcp(80, 80), allow_tcp(81, 81), allow_tcp(82, 82)});

@@ -22,7 +22,7 @@ def explained(lab, configs):
 
 def is_of_the_kernels_own(rule):
     """What a guest's kernel sends at any time: ARP, neighbour discovery, reports of its multicast groups."""
-    report = rule.get("drop") == "multicast" or ("eth_type ipv6" in rule["match"] and "ip_ttl" in rule["match"])
+    report = rule.get("drop") == "multicast" or ("eth_type ipv6" in rule["match"] and "ip_ttl 0/0xfe" in rule["match"])
     return rule["group"] == 6 or "arp" in rule["match"] or "icmp_type" in rule["match"] or report
 
 

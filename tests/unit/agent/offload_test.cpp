@@ -163,7 +163,7 @@ TEST_F(OffloadTest, a_rule_somebody_deleted_is_wanted_and_missing) {
 TEST_F(OffloadTest, shares_count_each_packet_where_its_way_ends) {
   put_into_hardware();
   // A hundred packets of web to app: in hardware but for the first ten, which hardware counted on their way up, too.
-  count(rule("blue-web", tc::Group::ingress, 5), 110, 100);
+  count(rule("blue-web", tc::Group::ingress, 14), 110, 100);
   ShownRule* to_app = nullptr;
   for (ShownRule& found : shown_.rules)
     for (const tc::Action& action : found.filter.rule.spec.actions)

@@ -303,6 +303,8 @@ TEST_F(ReconcilerTest, connections_of_a_tenant_that_left_end_and_others_live) {
   ASSERT_EQ(conntrack_.table.size(), 2U);
   EXPECT_EQ(conntrack_.table[0].id, 1U);
   EXPECT_EQ(conntrack_.table[1].id, 4U);
+  const Untracked left{{Vni(100), {*IpPrefix::parse("10.0.0.3/32")}}, {Vni(200), {}}};
+  EXPECT_EQ(slow_path_.forgotten, std::vector<Untracked>{left}) << "also what conntrack does not know";
 }
 
 TEST_F(ReconcilerTest, remove_leaves_the_kernel_as_it_was_before_the_start) {
@@ -317,6 +319,7 @@ TEST_F(ReconcilerTest, remove_leaves_the_kernel_as_it_was_before_the_start) {
   EXPECT_EQ(kernel_.links.size(), links);
   EXPECT_EQ(kernel_.clsact, (std::set<IfIndex>{device_index("green-web")})) << "a clsact that was there before stays";
   EXPECT_FALSE(slow_path_.pinned);
+  EXPECT_TRUE(slow_path_.forgotten.empty()) << "the map is gone; asking would load it again";
   EXPECT_FALSE(std::filesystem::exists(paths_.state));
 }
 

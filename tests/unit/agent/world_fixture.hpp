@@ -154,6 +154,13 @@ class FakeSlowPath : public SlowPath {
     bounds[vni] = {begun_max, until};
     return {};
   }
+  std::vector<Untracked> forgotten;  // call by call
+  bool forgets = true;               // false: its map cannot be read
+  Result<void> forget_untracked(const Untracked& gone) override {
+    if (!forgets) return fail(Errc::internal, "read the map of a test");
+    forgotten.push_back(gone);
+    return {};
+  }
   Result<bool> unpin() override { return std::exchange(pinned, false); }
 
  private:

@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tc/model/walk.hpp"
+#include "tc/rule/build.hpp"
 #include "two_ports.hpp"
 #include "world.hpp"
 
@@ -17,13 +20,25 @@ using model::facts_with_all_ports;
 using model::ip;
 using model::kVxlan;
 
+// Of a port's first chain.
+std::vector<const CompiledRule*> first_rules(const RuleSet& rules, IfIndex device, bool (*wanted)(const RuleSpec&)) {
+  std::vector<const CompiledRule*> found;
+  for (const CompiledRule& rule : rules.rules)
+    if (rule.rule.id.device == device && rule.rule.id.chain == 0 && wanted(rule.rule.spec)) found.push_back(&rule);
+  return found;
+}
+
+bool looks_up_at_once(const RuleSpec& rule) {
+  return !rule.actions.empty() && std::holds_alternative<Ct>(rule.actions.front().kind);
+}
+
 }  // namespace
 
 TEST(Group0, lets_in_own_mac_with_own_address_and_punts_what_is_not_for_conntrack) {
   const Config config = blue_with_two_ports();
   const RuleSet rules = compile(config, facts_with_all_ports(config));
-  EXPECT_EQ(chain_text(rules, kWeb, 0).size(), 1U + 3U + 2U + 2U + 4U + 1U + 2U + 1U)
-      << "ARP, ND, DHCP, echo requests to the gateways, punts, the size, addresses, the rest";
+  EXPECT_EQ(chain_text(rules, kWeb, 0).size(), 1U + 3U + 2U + 2U + 8U + 4U + 1U + 2U + 1U)
+      << "ARP, ND, DHCP, echo requests to the gateways, usual packets, punts, the size, addresses, the rest";
   const auto lines = chain_text(rules, kWeb, 0);
   EXPECT_NE(std::find_if(lines.begin(), lines.end(),
                          [](const std::string& l) {
@@ -33,6 +48,49 @@ TEST(Group0, lets_in_own_mac_with_own_address_and_punts_what_is_not_for_conntrac
                          }),
             lines.end());
   EXPECT_EQ(lines.back().substr(0, 5), "1000 ");
+}
+
+TEST(Group0, of_each_source_usual_packets_do_in_software_what_its_rule_does_and_only_by_a_better_place) {
+  const Config config = blue_with_two_ports();
+  const RuleSet rules = compile(config, facts_with_all_ports(config));
+  const auto sources = first_rules(rules, kWeb, looks_up_at_once);
+  const auto shortcuts = first_rules(rules, kWeb, is_shortcut);
+  ASSERT_EQ(sources.size(), 2U) << "an address of each family";
+  EXPECT_EQ(shortcuts.size(), sources.size() * 4);
+  for (const CompiledRule* source : sources) {
+    std::vector<Action> wanted{police_fits(config.host.underlay.mtu - 50U + 14U)};
+    wanted.insert(wanted.end(), source->rule.spec.actions.begin(), source->rule.spec.actions.end());
+    std::set<std::pair<uint32_t, uint32_t>> kinds;  // protocol and TTL class
+    const Match* mask = nullptr;
+    for (const CompiledRule* shortcut : shortcuts) {
+      const RuleSpec& spec = shortcut->rule.spec;
+      if (!source->rule.spec.match.covers(spec.match)) continue;
+      EXPECT_EQ(spec.actions, wanted) << to_text(shortcut->rule);
+      EXPECT_TRUE(spec.skip_hw);
+      EXPECT_FALSE(source->rule.spec.skip_hw);
+      EXPECT_LT(shortcut->rule.id.prio, source->rule.id.prio);
+      EXPECT_EQ(shortcut->rule.id.protocol, source->rule.id.protocol);
+      EXPECT_TRUE(mask == nullptr || mask->same_mask(spec.match)) << "software looks once";
+      mask = &spec.match;
+      ASSERT_TRUE(spec.match.find(Key::ip_proto) != nullptr && spec.match.find(Key::ip_ttl) != nullptr);
+      EXPECT_EQ(spec.match.find(Key::ip_ttl)->mask_u32(), 0xc0U);
+      kinds.emplace(spec.match.find(Key::ip_proto)->value_u32(), spec.match.find(Key::ip_ttl)->value_u32());
+      const KeyMatch* flags = spec.match.find(Key::ip_flags);
+      EXPECT_TRUE(flags != nullptr && flags->value_u32() == 0 && flags->mask_u32() == kIpFlagFrag) << "no fragments";
+    }
+    EXPECT_EQ(kinds, (std::set<std::pair<uint32_t, uint32_t>>{{6, 0x40}, {6, 0x80}, {17, 0x40}, {17, 0x80}}));
+  }
+}
+
+TEST(Group0, nothing_of_a_guest_that_is_not_known_is_usual) {
+  Config config = blue_with_two_ports();
+  config.tenants[0].ports[0].mac_is_open = true;
+  EXPECT_EQ(first_rules(compile(config, facts_with_all_ports(config)), kWeb, is_shortcut).size(), 8U) << "it is known";
+  config.tenants[0].ports[0].mac = MacAddr();
+  const RuleSet rules = compile(config, facts_with_all_ports(config));
+  EXPECT_TRUE(first_rules(rules, kWeb, is_shortcut).empty());
+  EXPECT_TRUE(first_rules(rules, kWeb, looks_up_at_once).empty());
+  EXPECT_EQ(first_rules(rules, kDb, is_shortcut).size(), 8U);
 }
 
 TEST(Group0, hears_dhcp_where_it_is_answered_and_costs_nothing_elsewhere) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "bpf/policy_layout.h"
 #include "tc/rule/build.hpp"
 #include "world.hpp"
 
@@ -130,6 +131,35 @@ TEST(LintL1, a_rule_that_looks_at_sizes_may_be_overtaken) {
                   .add(kEncap, 1, Match(), {police_packets(10, 10), drop()}, kSoftware)
                   .add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)})
                   .breaks("L1"));
+}
+
+TEST(LintL1, a_shortcut_may_be_overtaken_by_the_rule_it_leads_around_and_by_no_other) {
+  const Match guest = ipv4().mac(Key::src_mac, mac("02:00:00:00:00:01")).ip(Key::src_ip4, prefix("10.0.0.1/32"));
+  const std::vector<Action> enter{ct_lookup(Zone(1)), goto_chain(kNat)};
+  auto rules = [&](const Match& shortcut, const std::vector<Action>& twin) {
+    return Rules()
+        .add(0, 6, shortcut, {police_fits(1514), enter[0], enter[1]}, {true, kEthIpv4})
+        .add(0, 13, guest, twin, {false, kEthIpv4})
+        .add(0, 1000, Match(), {drop()});
+  };
+  const Match usual = with(guest, Key::ip_proto, kProtoUdp);
+  EXPECT_FALSE(rules(usual, enter).breaks("L1"));
+  EXPECT_TRUE(rules(usual, {drop()}).breaks("L1"));
+  EXPECT_TRUE(rules(usual, {ct_lookup(Zone(2)), goto_chain(kNat)}).breaks("L1"));
+  EXPECT_TRUE(rules(usual, {ct_lookup(Zone(1)), goto_chain(kFresh)}).breaks("L1"));
+  EXPECT_TRUE(rules(with(ipv4(), Key::ip_proto, kProtoUdp), enter).breaks("L1")) << "the last rule takes the others";
+}
+
+TEST(LintL1, which_first_datagrams_are_let_go_is_for_software_to_say) {
+  auto rules = [](uint32_t mark) {
+    return Rules()
+        .add(kEncap, 1, Match(), {set_mark(mark), bpf("sepal_policy", {}, Control::next_rule), drop()}, kSoftware)
+        .add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)});
+  };
+  EXPECT_FALSE(rules(100 | SEPAL_MARK_LET_GO).breaks("L1"));
+  EXPECT_FALSE(rules(100 | SEPAL_MARK_ANSWERS).breaks("L1"));
+  EXPECT_TRUE(rules(100).breaks("L1"));
+  EXPECT_TRUE(rules(100 | SEPAL_MARK_FROM_PEER).breaks("L1"));
 }
 
 TEST(LintL1, the_rule_that_translates_again_is_an_exception) {

@@ -89,7 +89,7 @@ TEST(Size, rules_grow_with_ports_times_routes_and_ports) {
         const auto count = rules_by_block(config);
         for (size_t i = 0; i < ports; ++i) {
           EXPECT_EQ(count.at(IfIndex(static_cast<uint32_t>(kFirstPort + i))),
-                    39 + 2 * families(t.ports[i]) + subnets + 2 * sources(t.ports[i]) + all + routes + ports);
+                    39 + 2 * families(t.ports[i]) + subnets + 6 * sources(t.ports[i]) + all + routes + ports);
         }
         EXPECT_EQ(count.at(kVxlan), ports == 0 ? 2 : 2 + 28 + subnets + all + ports);
         EXPECT_EQ(count.at(kUplink), 2U);
@@ -109,7 +109,7 @@ TEST(Size, tenants_add_up) {
   const auto both = rules_by_block(config);
   EXPECT_EQ(both.at(kVxlan), alone + 28 + 1 + 3 - 1 + 2);
   EXPECT_EQ(both.at(IfIndex(kFirstPort)), rules_of(base(), IfIndex(kFirstPort)));
-  EXPECT_EQ(both.at(IfIndex(kFirstPort + 3)), 39U + 2 + 1 + 2 * 1 + 2 + 1 + 2);
+  EXPECT_EQ(both.at(IfIndex(kFirstPort + 3)), 39U + 2 + 1 + 6 * 1 + 2 + 1 + 2);
 }
 
 TEST(Size, what_lies_outside_the_subnets_stands_among_new_connections_too) {

@@ -1,6 +1,8 @@
 // Packets through the compiled rules of random worlds: invariants 1, 3 and 4 of docs/reference/pipeline.md.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "config/read.hpp"
 #include "oracle.hpp"
 #include "traffic.hpp"
@@ -100,6 +102,45 @@ TEST(Way, hardware_never_overtakes_software) {
   const Seeds all = seeds_to_try(kWorlds);
   if (all.first != all.last) {
     EXPECT_GT(ended_in_hardware, 100U);
+  }
+}
+
+// Only the rule that drops may be another: group 7's before there is a connection, group 3's where there is none.
+TEST(Way, a_first_datagram_that_is_let_go_ends_as_one_that_is_tracked_and_leaves_no_connection) {
+  unsigned let_go = 0;
+  unsigned sent = 0;
+  in_every_world([&](const Compiled& compiled, uint64_t seed) {
+    const Dataplane dataplane(compiled.rules, compiled.world.facts.vxlan, &compiled.judges);
+    Traffic traffic(compiled.world, seed);
+    Conntrack conntrack;
+    for (unsigned i = 0; i < kPacketsPerWorld && !testing::Test::HasFailure(); ++i) {
+      const Arrival arrival = traffic.next();
+      const Conntrack before = conntrack;
+      Conntrack beside = conntrack;
+      Packet first = arrival.packet;
+      first.unseen = true;
+      const Outcome unseen = dataplane.software(arrival.device, first, beside);
+      const Outcome tracked = dataplane.software(arrival.device, arrival.packet, conntrack);
+      auto story = [&] {
+        return model::to_string(arrival.packet) + "\nunseen: " + unseen.to_string() +
+               "\ntracked: " + tracked.to_string();
+      };
+      const bool dropped = unseen.kind == Outcome::Kind::dropped && tracked.kind == Outcome::Kind::dropped;
+      EXPECT_TRUE(same_end(unseen, tracked) || (dropped && unseen.reason() == tracked.reason())) << story();
+      EXPECT_EQ(unseen.fault, "") << story();
+      const bool went_past = std::any_of(unseen.way.begin(), unseen.way.end(), [](const Visit& visit) {
+        return visit.rule != nullptr && asks_untracked(visit.rule->rule.spec);
+      });
+      EXPECT_TRUE(beside == (went_past ? before : conntrack)) << "the connections are others after " << story();
+      let_go += went_past ? 1 : 0;
+      sent += went_past && unseen.kind == Outcome::Kind::sent ? 1 : 0;
+      traffic.seen(arrival, tracked);
+    }
+  });
+  const Seeds all = seeds_to_try(kWorlds);
+  if (all.first != all.last) {
+    EXPECT_GT(let_go, 10U);
+    EXPECT_GT(sent, 0U);
   }
 }
 
