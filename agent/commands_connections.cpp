@@ -4,6 +4,7 @@
 
 #include "agent/changes.hpp"
 #include "agent/commands.hpp"
+#include "agent/connections.hpp"
 #include "agent/exit_codes.hpp"
 #include "agent/flow_words.hpp"
 #include "agent/world.hpp"
@@ -103,7 +104,8 @@ int command_connections(const Command& command) {
   }
   json list = json::array();
   std::vector<std::vector<std::string>> rows;
-  auto listed = netlink::for_each_connection(kernel.netfilter, [&](const Connection& connection) {
+  auto listed = netlink::for_each_connection(kernel.netfilter, [&](const Connection& entry_of_kernel) {
+    const Connection connection = as_begun(entry_of_kernel);
     const auto owner = tenancy->owners.find(connection.zone);
     if (owner == tenancy->owners.end()) return;
     if (out.json()) {

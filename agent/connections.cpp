@@ -4,8 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <set>
+#include <utility>
 
-#include "netlink/conntrack.hpp"
+#include "tc/pipeline/plan.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -19,6 +20,14 @@ bool touches(const netlink::Connection& connection, const std::vector<IpPrefix>&
 }
 
 }  // namespace
+
+netlink::Connection as_begun(netlink::Connection connection) {
+  if ((connection.mark & tc::kMarkAnswered) != 0) {
+    std::swap(connection.original, connection.reply);
+    std::swap(connection.original_counters, connection.reply_counters);
+  }
+  return connection;
+}
 
 Departed departed(const SavedState& before, const SavedState& after) {
   Departed gone;

@@ -4,8 +4,13 @@
 
 #include "agent/kernel.hpp"
 #include "agent/state.hpp"
+#include "netlink/conntrack.hpp"
 
 namespace sepal::agent {
+
+// An entry as its flow began. Where conntrack saw an answer first (ct_mark's kMarkAnswered: the question had gone past
+// it), whoever answered stands as the source: both directions change places, counters and all.
+netlink::Connection as_begun(netlink::Connection connection);
 
 // What was served before and is not any more. `before` minus `after`, tenant by tenant.
 struct Departed {

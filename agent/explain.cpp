@@ -143,8 +143,8 @@ class Walker {
         view_(std::move(view)) {}
 
   Result<Way> walk(std::string title, const Packet& packet) {
-    // First software alone tells which chains there are to read, then the NIC's part as the kernel says it is: there a
-    // packet comes up behind its lookup, so that it is not let go past conntrack.
+    // First software alone tells which chains there are to read, then the NIC's part as the kernel says it is. One that
+    // comes up behind its lookup is not let go past conntrack, so what is tracked meets is read, too.
     Packet tracked = packet;
     tracked.unseen = false;
     for (const Packet& trial_packet : {packet, tracked}) {

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "agent/connections.hpp"
 #include "agent/flow_words.hpp"
+#include "bpf/policy_entries.hpp"
 #include "config/digest.hpp"
 #include "policy/network.hpp"
 
@@ -22,13 +24,6 @@ bool has_ports(uint8_t protocol) {
 }
 
 bool is_icmp(uint8_t protocol) { return protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6; }
-
-IpAddr address_of(const __u8* bytes, bool is_ipv6) {
-  IpAddr address;
-  address.family = is_ipv6 ? Family::ipv6 : Family::ipv4;
-  std::copy_n(bytes, address.size(), address.bytes.begin());
-  return address;
-}
 
 uint16_t big_endian(const __u8* bytes) { return static_cast<uint16_t>(bytes[0] << 8U | bytes[1]); }
 
@@ -147,8 +142,8 @@ void FlowBook::add(const config::Tenant& tenant, FlowBook& before) {
 std::string FlowBook::line(const sepal_event& event, uint64_t time) const {
   Json line = begin_line(time, to_string(event.kind));
   const auto tenant = tenants_.find(Vni(event.vni));
-  const IpAddr source = address_of(event.source, event.is_ipv6 != 0);
-  const IpAddr destination = address_of(event.destination, event.is_ipv6 != 0);
+  const IpAddr source = bpf::address_of(event.source, event.is_ipv6 != 0);
+  const IpAddr destination = bpf::address_of(event.destination, event.is_ipv6 != 0);
   if (tenant != tenants_.end()) line["tenant"] = tenant->second.name;
   line["vni"] = event.vni;
   line["protocol"] = protocol_text(event.protocol);
@@ -176,7 +171,7 @@ std::string FlowBook::line(const sepal_event& event, uint64_t time) const {
 }
 
 std::optional<std::string> FlowBook::line(const ConnectionEvent& event, uint64_t time) const {
-  const netlink::Connection& connection = event.connection;
+  const netlink::Connection connection = as_begun(event.connection);
   const auto vni = owner(event);
   if (!vni) return std::nullopt;
   const Tenant& tenant = tenants_.at(*vni);

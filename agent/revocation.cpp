@@ -4,9 +4,8 @@
 #include <netinet/in.h>
 
 #include <set>
-#include <utility>
 
-#include "netlink/conntrack.hpp"
+#include "agent/connections.hpp"
 #include "policy/judge.hpp"
 #include "tc/pipeline/plan.hpp"
 
@@ -21,11 +20,6 @@ policy::Flow flow_of(const netlink::Connection& connection) {
   flow.protocol = connection.original.protocol;
   flow.from_peer = (connection.mark & tc::kMarkFromPeer) != 0;
   const bool v4 = flow.source.is_v4();
-  if ((connection.mark & tc::kMarkAnswered) != 0) {  // UDP, never translated: whoever answered stands as the source
-    std::swap(flow.source, flow.destination);
-    flow.detail = connection.original.source_port;
-    return flow;
-  }
   if (flow.protocol == IPPROTO_TCP || flow.protocol == IPPROTO_UDP) {
     flow.detail = connection.reply.source_port;
   } else if (flow.protocol == (v4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6})) {
@@ -54,7 +48,7 @@ Result<size_t> end_forbidden(Kernel& kernel, const std::vector<policy::TenantPol
     auto done = netlink::delete_connections(kernel.netfilter, [&](const netlink::Connection& connection) {
       const auto judge = judges.find(connection.zone);
       const bool forbidden = judge != judges.end() && (connection.mark & tc::kMarkCommitted) != 0 &&
-                             !judge->second.judge(flow_of(connection)).allowed;
+                             !judge->second.judge(flow_of(as_begun(connection))).allowed;
       if (forbidden) changed.insert(connection.zone);
       return forbidden;
     });

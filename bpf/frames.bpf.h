@@ -33,6 +33,19 @@
 #define IP_PROTOCOL_UDP 17
 #define IP_PROTOCOL_ICMP6 58
 
+/* Types of ICMP and ICMPv6. */
+#define ICMP_ECHO_REPLY 0
+#define ICMP_UNREACHABLE 3
+#define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER_PROBLEM 12
+#define ICMP6_UNREACHABLE 1
+#define ICMP6_TOO_BIG 2
+#define ICMP6_TIME_EXCEEDED 3
+#define ICMP6_PARAMETER_PROBLEM 4
+#define ICMP6_ECHO 128
+#define ICMP6_ECHO_REPLY 129
+
 struct eth {
   __u8 to[6];
   __u8 from[6];
@@ -68,6 +81,15 @@ struct ip6 {
   struct ip6_address destination;
 };
 _Static_assert(sizeof(struct eth) == 14 && sizeof(struct ip4) == 20 && sizeof(struct ip6) == 40, "no holes");
+
+/* Whether a packet of this type quotes the one that it is about. */
+static __always_inline bool is_icmp_error(__u8 type) {
+  return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM;
+}
+
+static __always_inline bool is_icmp6_error(__u8 type) {
+  return type >= ICMP6_UNREACHABLE && type <= ICMP6_PARAMETER_PROBLEM;
+}
 
 static __always_inline bool is_multicast6(const struct ip6_address* a) { return a->bytes[0] == 0xff; }
 

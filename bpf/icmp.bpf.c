@@ -11,19 +11,10 @@
 // memory ran out.
 #include "bpf/frames.bpf.h"
 
-#define ICMP_ECHO_REPLY 0
-#define ICMP_UNREACHABLE 3
 #define ICMP_FRAGMENTATION_NEEDED 4 /* the code */
 #define ICMP_QUENCH 4
 #define ICMP_REDIRECT 5
-#define ICMP_ECHO 8
-#define ICMP_TIME_EXCEEDED 11
-#define ICMP_PARAMETER_PROBLEM 12
-#define ICMP6_TOO_BIG 2
-#define ICMP6_TIME_EXCEEDED 3
 #define ICMP6_INFORMATIONAL 128 /* and up; below are errors */
-#define ICMP6_ECHO 128
-#define ICMP6_ECHO_REPLY 129
 #define ICMP6_REDIRECT 137
 
 #define IP_FRAGMENT_MASK 0x3fff /* more fragments, and the offset */

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <set>
 
 #include "bpf/map_keys.hpp"
@@ -50,13 +49,6 @@ Result<void> fill(int fd, const std::vector<Entry>& entries) {
       return fail_errno(errno, "fill an eBPF map of a policy");
   }
   return {};
-}
-
-IpAddr address_of(const uint8_t (&bytes)[16], bool v4) {
-  IpAddr address;
-  address.family = v4 ? Family::ipv4 : Family::ipv6;
-  std::memcpy(address.bytes.data(), bytes, v4 ? 4 : 16);
-  return address;
 }
 
 }  // namespace
@@ -203,9 +195,9 @@ Result<void> Policies::forget_untracked(const std::function<bool(Vni, const IpAd
       bool changed = false;
       for (sepal_untracked_flow& flow : buckets[i].flows) {
         if (flow.since == 0) continue;
-        const bool v4 = (flow.tuple.network & SEPAL_UNTRACKED_IPV6) == 0;
-        if (!gone(Vni(flow.tuple.network & SEPAL_MARK_VNI), address_of(flow.tuple.source, v4),
-                  address_of(flow.tuple.destination, v4)))
+        const bool is_ipv6 = (flow.tuple.network & SEPAL_UNTRACKED_IPV6) != 0;
+        if (!gone(Vni(flow.tuple.network & SEPAL_MARK_VNI), address_of(flow.tuple.source, is_ipv6),
+                  address_of(flow.tuple.destination, is_ipv6)))
           continue;
         flow = {};
         changed = true;

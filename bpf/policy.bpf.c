@@ -100,17 +100,13 @@ static __always_inline const struct sepal_choice_value* sepal_look_up_choice(con
 
 #define UDP_HEADER_BYTES 8
 #define ICMP_HEADER_BYTES 8
-#define ICMP_UNREACHABLE 3
-#define ICMP_TIME_EXCEEDED 11
-#define ICMP_PARAMETER_PROBLEM 12
-#define ICMP6_UNREACHABLE 1 /* 2 packet too big, 3 time exceeded */
-#define ICMP6_PARAMETER_PROBLEM 4
 
 /* What is judged and told of a packet. */
 struct sepal_case {
   struct sepal_flow flow;
   __u8 source_port[2]; /* of TCP and UDP, else 0 */
   __u32 offset;        /* of the transport header */
+  __u32 end;           /* of the IP packet: what lies behind is padding */
   __u16 from_peer;
   __u32 vni;
   __u32 device;
@@ -143,6 +139,7 @@ static __always_inline bool read_ipv4(struct __sk_buff* skb, struct sepal_case* 
   bytes = (ip.version_length & 0x0f) * 4;
   /* Fragments were put together before; what is not a first one shows no ports. */
   if (bytes < sizeof(ip) || ip.fragment & bpf_htons(IP_OFFSET_MASK)) return false;
+  it->end = sizeof(struct eth) + bpf_ntohs(ip.total_length);
   __builtin_memcpy(flow->source, ip.source, 4);
   __builtin_memcpy(flow->destination, ip.destination, 4);
   flow->protocol = ip.protocol;
@@ -161,6 +158,7 @@ static __always_inline bool read_ipv6(struct __sk_buff* skb, struct sepal_case* 
   __builtin_memcpy(flow->destination, &ip.destination, 16);
   flow->is_ipv6 = 1;
   flow->protocol = ip.next_header;
+  it->end = offset + bpf_ntohs(ip.payload_length);
   /* As conntrack does (ipv6_skip_exthdr), so that both mean the same protocol. */
   for (i = 0; i < IP6_EXTENSIONS_MAX; ++i) {
     if (flow->protocol != IP6_HOP_BY_HOP && flow->protocol != IP6_ROUTING && flow->protocol != IP6_FRAGMENT &&
@@ -265,14 +263,14 @@ static __always_inline bool read_quoted(struct __sk_buff* skb, struct sepal_case
 
   if (flow->protocol != (flow->is_ipv6 ? IP_PROTOCOL_ICMP6 : IP_PROTOCOL_ICMP)) return false;
   if (flow->is_ipv6) {
-    if (type < ICMP6_UNREACHABLE || type > ICMP6_PARAMETER_PROBLEM) return false;
+    if (!is_icmp6_error(type)) return false;
     if (bpf_skb_load_bytes(skb, offset, &ip6, sizeof(ip6)) || ip6.next_header != IP_PROTOCOL_UDP) return false;
     if (!same_address(&ip6.source, (const struct ip6_address*)flow->destination)) return false;
     __builtin_memcpy(flow->source, &ip6.source, 16);
     __builtin_memcpy(flow->destination, &ip6.destination, 16);
     offset += sizeof(ip6);
   } else {
-    if (type != ICMP_UNREACHABLE && type != ICMP_TIME_EXCEEDED && type != ICMP_PARAMETER_PROBLEM) return false;
+    if (!is_icmp_error(type)) return false;
     if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) || ip.protocol != IP_PROTOCOL_UDP) return false;
     if (ip.version_length != 0x45 || ip.fragment & bpf_htons(IP_OFFSET_MASK) ||
         __builtin_memcmp(ip.source, flow->destination, 4))
@@ -302,7 +300,7 @@ static __always_inline bool may_be_let_go(struct __sk_buff* skb, const struct se
   if (it->flow.protocol != IP_PROTOCOL_UDP || is_dhcp(it->source_port) || is_dhcp(it->flow.detail)) return false;
   if (bpf_skb_load_bytes(skb, it->offset, udp, sizeof(udp))) return false;
   bytes = udp[4] << 8 | udp[5];
-  return bytes >= UDP_HEADER_BYTES && it->offset + bytes <= skb->len;
+  return bytes >= UDP_HEADER_BYTES && it->offset + bytes <= it->end;
 }
 
 static __always_inline void tuple_of(const struct sepal_case* it, struct sepal_untracked_tuple* tuple) {
@@ -365,7 +363,7 @@ static __always_inline int decide(struct __sk_buff* skb) {
     if (!it.verdict.allowed) return no;
     if (recalled == SEPAL_RECALLED_ANSWER) return TC_ACT_PIPE;
     if (!sepal_note(&tuple, now, SEPAL_UNTRACKED_ASKED)) return no;
-  } else if (now && it.verdict.allowed && skb->mark & SEPAL_MARK_NOTES) {
+  } else if (now && recalled != SEPAL_RECALLED_FLOW && it.verdict.allowed && skb->mark & SEPAL_MARK_NOTES) {
     sepal_note(&tuple, now, SEPAL_UNTRACKED_TRACKED);
   }
   /* What went past conntrack first was counted then; that it may not begin any more was not. */

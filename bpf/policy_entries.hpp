@@ -1,6 +1,7 @@
 // Entries of a tenant's maps of security groups, as policy/ makes them and the loader moves them into the kernel.
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 
@@ -28,5 +29,13 @@ struct RuleCount {
   uint64_t audited = 0;  // passed, though the rule (of an audited group) denies
   auto operator<=>(const RuleCount&) const = default;
 };
+
+// An address as these maps and events hold one: 16 bytes, of IPv4 the first four; network byte order.
+inline IpAddr address_of(const uint8_t* bytes, bool is_ipv6) {
+  IpAddr address;
+  address.family = is_ipv6 ? Family::ipv6 : Family::ipv4;
+  std::copy_n(bytes, address.size(), address.bytes.begin());
+  return address;
+}
 
 }  // namespace sepal::bpf

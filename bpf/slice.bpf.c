@@ -10,17 +10,8 @@
 #define IP_FRAGMENT_MASK 0x3fff /* more fragments, and the offset */
 
 #define ICMP_HEADER_BYTES 8
-#define ICMP_ECHO_REPLY 0
-#define ICMP_UNREACHABLE 3
-#define ICMP_ECHO 8
-#define ICMP_TIME_EXCEEDED 11
-#define ICMP_PARAMETER_PROBLEM 12
 #define ICMP_TIMESTAMP 13
 #define ICMP_TIMESTAMP_REPLY 14
-#define ICMP6_UNREACHABLE 1 /* 2 packet too big, 3 time exceeded */
-#define ICMP6_PARAMETER_PROBLEM 4
-#define ICMP6_ECHO 128
-#define ICMP6_ECHO_REPLY 129
 
 struct icmp {
   __u8 type;
@@ -44,14 +35,6 @@ static __always_inline bool has_id(__u8 type) {
 }
 
 static __always_inline bool has_id6(__u8 type) { return type == ICMP6_ECHO || type == ICMP6_ECHO_REPLY; }
-
-static __always_inline bool is_error(__u8 type) {
-  return type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM;
-}
-
-static __always_inline bool is_error6(__u8 type) {
-  return type >= ICMP6_UNREACHABLE && type <= ICMP6_PARAMETER_PROBLEM;
-}
 
 /* Header length in bytes; 0: not an IPv4 header. */
 static __always_inline __u32 header_bytes(const struct ip4* ip) {
@@ -97,7 +80,7 @@ static __always_inline bool read_ipv4(struct __sk_buff* skb, struct sepal_slice_
     __builtin_memcpy(key->port, icmp.id, 2);
     return true;
   }
-  if (!is_error(icmp.type)) return false;
+  if (!is_icmp_error(icmp.type)) return false;
 
   offset += sizeof(icmp);
   if (offset + sizeof(quoted) > end || bpf_skb_load_bytes(skb, offset, &quoted, sizeof(quoted))) return false;
@@ -125,7 +108,7 @@ static __always_inline bool read_ipv6(struct __sk_buff* skb, struct sepal_slice_
     __builtin_memcpy(key->port, icmp.id, 2);
     return true;
   }
-  if (!is_error6(icmp.type)) return false;
+  if (!is_icmp6_error(icmp.type)) return false;
 
   offset += sizeof(icmp);
   if (offset + sizeof(quoted) > end || bpf_skb_load_bytes(skb, offset, &quoted, sizeof(quoted))) return false;

@@ -123,10 +123,10 @@ uint32_t goto_target(const Rule& rule) {
   return 0;  // chain 0 is nobody's target
 }
 
-// depth of a rule = 0 without a goto, else one more than the deepest rule of the target chain; and one more where first
-// datagrams are let go past conntrack, for the rules that know their answers stand before. Rules are sorted by
-// device and chain; within a device the goto graph is small and acyclic (an invariant; a cycle would end here at the
-// bound, and lint names it).
+// depth of a rule = 0 without a goto, else one more than the deepest rule of the target chain; and beyond all others
+// where first datagrams are let go past conntrack, for by then the rules that know their answers stand in every block.
+// Rules are sorted by device and chain; within a device the goto graph is small and acyclic (an invariant; a cycle
+// would end here at the bound, and lint names it).
 void set_depths(std::vector<CompiledRule>& rules) {
   struct Chain {
     std::set<uint32_t> targets;
@@ -162,11 +162,18 @@ void set_depths(std::vector<CompiledRule>& rules) {
     }
     for (auto rule = begin; rule != end; ++rule) {
       const uint32_t target = targets[static_cast<size_t>(rule - begin)];
-      const uint8_t later = rule->rule.id.chain == 0 && asks_untracked(rule->rule.spec) ? 1 : 0;
+      const unsigned later = rule->rule.id.chain == 0 && asks_untracked(rule->rule.spec) ? limits::kGotoDepthMax : 0;
       rule->depth = target == 0 ? uint8_t{0} : static_cast<uint8_t>(depth_to(target) + later);
     }
     begin = end;
   }
+}
+
+// What begins by looking at a packet's size.
+const Police* police_by_size(const RuleSpec& rule) {
+  if (rule.actions.empty()) return nullptr;
+  const auto* police = std::get_if<Police>(&rule.actions.front().kind);
+  return police != nullptr && police->mtu != 0 ? police : nullptr;
 }
 
 bool is_within(const IpPrefix& prefix, const std::vector<IpPrefix>& wider) {
@@ -309,15 +316,13 @@ RuleSet compile_parts(const config::Config& config, const Facts& facts, const Pa
 }
 
 bool is_size_check(const RuleSpec& rule) {
-  if (rule.actions.empty()) return false;
-  const auto* police = std::get_if<Police>(&rule.actions.front().kind);
-  return police != nullptr && police->mtu != 0 && police->conform.control == Control::next_rule;
+  const Police* police = police_by_size(rule);
+  return police != nullptr && police->conform.control == Control::next_rule;
 }
 
 bool is_shortcut(const RuleSpec& rule) {
-  if (rule.actions.empty()) return false;
-  const auto* police = std::get_if<Police>(&rule.actions.front().kind);
-  return police != nullptr && police->mtu != 0 && police->exceed.control == Control::next_rule && !asks_untracked(rule);
+  const Police* police = police_by_size(rule);
+  return police != nullptr && police->exceed.control == Control::next_rule && !asks_untracked(rule);
 }
 
 bool asks_untracked(const RuleSpec& rule) {

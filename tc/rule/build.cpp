@@ -11,6 +11,14 @@ uint32_t word(const MacAddr& mac, size_t at) {
          static_cast<uint32_t>(mac.bytes[at + 2]) << 8U | mac.bytes[at + 3];
 }
 
+Action by_size(uint32_t frame_bytes, Control larger, Control others) {
+  Police police;
+  police.mtu = frame_bytes;
+  police.exceed = {larger, 0};
+  police.conform = {others, 0};
+  return {police};
+}
+
 }  // namespace
 
 Action drop() { return {Gact{{Control::drop, 0}}}; }
@@ -69,21 +77,8 @@ Action police_packets(uint64_t per_second, uint64_t burst) {
   return {police};
 }
 
-Action police_size(uint32_t frame_bytes) {
-  Police police;
-  police.mtu = frame_bytes;
-  police.exceed = {Control::pipe, 0};
-  police.conform = {Control::next_rule, 0};
-  return {police};
-}
-
-Action police_fits(uint32_t frame_bytes) {
-  Police police;
-  police.mtu = frame_bytes;
-  police.exceed = {Control::next_rule, 0};
-  police.conform = {Control::pipe, 0};
-  return {police};
-}
+Action police_size(uint32_t frame_bytes) { return by_size(frame_bytes, Control::pipe, Control::next_rule); }
+Action police_fits(uint32_t frame_bytes) { return by_size(frame_bytes, Control::next_rule, Control::pipe); }
 
 Action set_mark(uint32_t mark) { return {SkbeditMark{mark}}; }
 Action bpf(const std::string& name, const std::array<uint8_t, 8>& tag, Control unspec) {

@@ -59,6 +59,7 @@ class BedTest : public ::testing::Test {
   void SetUp() override;
 };
 
+inline constexpr int kShot = 2;     // TC_ACT_SHOT
 inline constexpr int kPipe = 3;     // TC_ACT_PIPE
 inline constexpr int kUnspec = -1;  // TC_ACT_UNSPEC
 

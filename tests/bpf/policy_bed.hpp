@@ -17,8 +17,6 @@
 
 namespace sepal::test {
 
-inline constexpr int kShot = 2;  // TC_ACT_SHOT
-
 inline int run_marked(int program, const Bytes& frame, uint32_t mark) {
   return run(program, frame, 1, {}, mark).verdict;
 }
@@ -30,21 +28,28 @@ inline Bytes transport(const policy::Flow& flow) {
   return big_endian(flow.detail) + Bytes(18, 0);
 }
 
-inline Bytes frame_of(const policy::Flow& flow) {
-  if (flow.source.is_v4()) {
-    Ip4 packet;
-    packet.protocol = flow.protocol;
-    packet.source = flow.source;
-    packet.destination = flow.destination;
-    packet.payload = transport(flow);
-    return ethernet(0x0800, packet.bytes());
+// From the IP header on.
+inline Bytes ip_packet(const IpAddr& source, const IpAddr& destination, uint8_t protocol, const Bytes& payload) {
+  const auto finished = [&](auto packet) {
+    packet.source = source;
+    packet.destination = destination;
+    packet.payload = payload;
+    return packet.bytes();
+  };
+  if (source.is_v4()) {
+    Ip4 four;
+    four.protocol = protocol;
+    return finished(four);
   }
-  Ip6 packet;
-  packet.next_header = flow.protocol;
-  packet.source = flow.source;
-  packet.destination = flow.destination;
-  packet.payload = transport(flow);
-  return ethernet(0x86dd, packet.bytes());
+  Ip6 six;
+  six.next_header = protocol;
+  return finished(six);
+}
+
+inline Bytes framed(const Bytes& packet) { return ethernet(packet[0] >> 4U == 4 ? 0x0800 : 0x86dd, packet); }
+
+inline Bytes frame_of(const policy::Flow& flow) {
+  return framed(ip_packet(flow.source, flow.destination, flow.protocol, transport(flow)));
 }
 
 inline uint32_t mark_of(Vni vni, const policy::Flow& flow) {

@@ -8,8 +8,6 @@
 namespace sepal::test {
 namespace {
 
-constexpr int kShot = 2;  // TC_ACT_SHOT
-
 Bytes udp4(size_t payload) {
   Ip4 packet;
   packet.protocol = 17;

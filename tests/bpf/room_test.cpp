@@ -9,7 +9,6 @@
 namespace sepal::test {
 namespace {
 
-constexpr int kShot = 2;  // TC_ACT_SHOT
 constexpr Vni kBlue{100};
 constexpr Vni kGreen{200};
 

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from tests.vm import traffic
+from tests.vm.test_drops_follow import with_limits
 from tests.vm.test_fragments_and_errors import exceeded, ip, quote, unplaced
 from tests.vm.test_security_groups import APP, BOTH, DB, WEB, grown_by, with_groups
 
@@ -124,6 +125,36 @@ def test_all_answers_to_one_question_arrive_and_what_nobody_asked_for_is_denied(
             bystander.bind((WEB[version], 0))
             asked.sendto(b"unasked", bystander.getsockname()[:2])
             assert is_silent(bystander)
+
+
+def rate_limited(lab, host, config, port):
+    told = json.loads(lab.ctl(host, "drops", "--json", "--config", str(config.path)).out)
+    return sum(d["packets"] for d in told["drops"] if (d["where"], d["reason"]) == (f"port {port}", "rate-limited"))
+
+
+@BOTH
+@pytest.mark.parametrize("host, client, server, addresses", [
+    ("h1", "blue-web", "blue-app", APP), ("h1", "blue-db", "blue-app", APP), ("h2", "blue-web", "blue-db", DB),
+], ids=["within the host", "from over the tunnel", "over the tunnel"])
+def test_who_may_begin_one_connection_a_second_answers_all_it_is_asked_at_once(
+        lab, reconfigure, host, client, server, addresses, version):
+    address, port, family = addresses[version], next(PORTS), traffic.family_of(addresses[version])
+    with reconfigure(host) as config, contextlib.ExitStack() as stack:
+        with_limits(config, server, new_connections_per_second=1)
+        before = rate_limited(lab, host, config, server)
+        asked = stack.enter_context(lab.ns(server).socket(family))
+        asked.bind((address, port))
+        asked.settimeout(traffic.WAIT)
+        askers = [stack.enter_context(lab.ns(client).socket(family)) for _ in range(10)]
+        for number, asker in enumerate(askers):
+            asker.connect((address, port))
+            asker.settimeout(traffic.WAIT)
+            asker.send(b"question %d" % number)
+        questions = [asked.recvfrom(100) for _ in askers]
+        for text, peer in questions:
+            asked.sendto(text, peer[:2])
+        assert [asker.recv(100) for asker in askers] == [b"question %d" % number for number in range(10)]
+        assert rate_limited(lab, host, config, server) == before
 
 
 @BOTH

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "tc/rule/build.hpp"
+
 namespace sepal::agent {
 namespace {
 
@@ -103,6 +105,15 @@ TEST_F(Follow, a_rule_that_drops_all_it_takes_has_one_reason_whatever_its_action
   add({tc::Police{}, program, tc::Gact{}}, {3, 4, 5}, tc::DropReason::ttl_expired);
   EXPECT_EQ(DropTeller(shown_, &config_).tell(drop({3, 4, 5}), kTime).reasons,
             (std::vector<tc::DropReason>{tc::DropReason::ttl_expired}));
+}
+
+TEST_F(Follow, a_policer_that_looks_at_sizes_is_no_reason_and_one_of_a_rate_is) {
+  const tc::ActionKind on = tc::goto_chain(7).kind;
+  add({tc::police_fits(1464).kind, tc::Ct{}, on}, {3, 4, 5}, tc::DropReason::none);
+  add({tc::police_packets(5, 5).kind, on}, {6, 7}, tc::DropReason::none);
+  const DropTeller teller(shown_, &config_);
+  EXPECT_EQ(teller.tell(drop({3, 4, 5}), kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::conntrack}));
+  EXPECT_EQ(teller.tell(drop({6, 7}), kTime).reasons, (std::vector<tc::DropReason>{tc::DropReason::rate_limited}));
 }
 
 TEST_F(Follow, a_redirect_is_the_reason_only_where_nothing_else_can_be) {

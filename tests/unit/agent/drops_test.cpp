@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "bpf/policy_layout.h"
 #include "tc/pipeline/sharing.hpp"
 #include "tc/rule/build.hpp"
 
@@ -37,8 +38,19 @@ class Drops : public testing::Test {
     rule.filter.state.stats[0].bytes = packets * 100;
   }
 
+  static void saw(ShownRule& rule, const std::vector<uint64_t>& packets) {
+    rule.filter.state.stats.clear();
+    for (const uint64_t count : packets) {
+      tc::ActionStats& stats = rule.filter.state.stats.emplace_back();
+      stats.packets = count;
+      stats.bytes = count * 100;
+    }
+  }
+
   Shown shown_;
 };
+
+class Taken : public Drops {};
 
 TEST_F(Drops, of_final_rules_are_summed_up_by_tenant_place_and_reason) {
   add_final(kWeb, kBlue, tc::DropReason::no_route, 2);
@@ -89,6 +101,42 @@ TEST_F(Drops, of_a_rule_that_looks_at_sizes_are_what_was_too_big_and_might_not_b
   const uint64_t seen[] = {1000, 20, 20, 12, 12, 5};
   for (size_t i = 0; i < std::size(seen); ++i) rule.filter.state.stats[i].packets = seen[i];
   const std::vector<Drop> expected{{kBlue, "port web-0", tc::DropReason::too_big, 12, 0}};
+  EXPECT_TRUE(drops_of(shown_) == expected);
+}
+
+TEST_F(Taken, by_a_shortcut_is_what_was_not_too_big_for_it) {
+  ShownRule& rule = add(kWeb, kBlue, {tc::police_fits(1464).kind, tc::Ct{}, tc::goto_chain(7).kind});
+  saw(rule, {1000, 980, 980});
+  EXPECT_EQ(rule.packets(), 980U);
+  EXPECT_EQ(rule.bytes(), 98'000U);
+  EXPECT_TRUE(drops_of(shown_).empty()) << "what is too big goes on to the next rule";
+  saw(rule, {1000});
+  EXPECT_EQ(rule.packets(), 0U) << "who knows";
+}
+
+TEST_F(Taken, by_a_rule_that_asks_about_untracked_datagrams_is_what_its_program_said_yes_to) {
+  const tc::Bpf program{"sepal_policy", {}, {tc::Control::next_rule}};
+  ShownRule& lets_go = add(kWeb, kBlue,
+                           {tc::police_fits(1464).kind, tc::SkbeditMark{SEPAL_MARK_LET_GO | kBlue.value()}, program,
+                            tc::SkbeditMark{}, tc::goto_chain(7).kind});
+  saw(lets_go, {1000, 980, 980, 30, 30});
+  EXPECT_EQ(lets_go.packets(), 30U);
+  EXPECT_EQ(lets_go.bytes(), 3000U);
+  EXPECT_EQ(lets_go.denied(), 0U) << "what is not let go is tracked";
+  ShownRule& answers = add(kTunnel, kBlue,
+                           {tc::SkbeditMark{SEPAL_MARK_ANSWERS | kBlue.value()}, program, tc::SkbeditMark{}, tc::Ct{},
+                            tc::goto_chain(7).kind});
+  saw(answers, {50, 50, 5, 5, 5});
+  EXPECT_EQ(answers.packets(), 5U);
+  EXPECT_EQ(answers.denied(), 0U);
+  EXPECT_TRUE(drops_of(shown_).empty());
+}
+
+TEST_F(Drops, of_a_policer_that_looks_at_sizes_are_not_for_a_rate) {
+  ShownRule& rule = add(kWeb, kBlue, {tc::police_fits(1464).kind, tc::Ct{}, tc::goto_chain(7).kind});
+  rule.filter.state.stats[0].drops = 5;
+  rule.filter.state.stats[1].drops = 2;
+  const std::vector<Drop> expected{{kBlue, "port web-0", tc::DropReason::conntrack, 2, 0}};
   EXPECT_TRUE(drops_of(shown_) == expected);
 }
 

@@ -43,7 +43,7 @@ class Revocation : public testing::Test {
     after_ = before_;
   }
 
-  static std::vector<policy::TenantPolicy> allowing(uint16_t port, uint8_t protocol = 6) {
+  static std::vector<policy::TenantPolicy> allowing(uint16_t port, uint8_t protocol = 6, Vni vni = Vni(100)) {
     config::GroupRule rule;
     rule.protocol = protocol;
     rule.ports = {{port, port}};
@@ -51,7 +51,7 @@ class Revocation : public testing::Test {
     config::SecurityGroup group;
     group.name = "web";
     group.ingress = {rule};
-    policy::Network network{Vni(100), "blue", {group}, {}, {}};
+    policy::Network network{vni, "blue", {group}, {}, {}};
     network.ports = {{"web-0", {*IpPrefix::parse("10.0.0.1/32"), *IpPrefix::parse("fd00::1/128")}, {"web"}}};
     return {policy::compile(network)};
   }
@@ -104,6 +104,41 @@ TEST_F(Revocation, judges_again_when_the_kernel_refused_the_first_time) {
   EXPECT_EQ(after_.tenants[Vni(100)].judged, 0U);
   conntrack_.allowed = true;
   EXPECT_EQ(end(allowing(80)), 1U);
+}
+
+TEST_F(Revocation, what_was_let_go_past_conntrack_is_forgotten_of_those_tenants_of_which_a_connection_ended) {
+  before_.tenants[Vni(200)].zone = Zone(4);
+  after_ = before_;
+  const auto both = [](uint16_t blue, uint16_t green) {
+    std::vector<policy::TenantPolicy> policies = allowing(blue);
+    policies.push_back(allowing(green, 6, Vni(200)).front());
+    return policies;
+  };
+  hold({tcp("10.9.9.9", "10.0.0.1", 443), tcp("10.9.9.9", "10.0.0.1", 80, Zone(4))});
+  EXPECT_EQ(end(both(80, 80)), 1U);
+  const Untracked blue{{Vni(100), {}}};
+  EXPECT_EQ(slow_path_.forgotten, std::vector<Untracked>{blue}) << "the whole network, and no other";
+  before_ = after_;
+  EXPECT_EQ(end(both(81, 80)), 0U);
+  EXPECT_EQ(slow_path_.forgotten.size(), 1U) << "a change that ends nothing";
+  before_ = after_;
+  EXPECT_EQ(end(both(81, 81)), 1U);
+  const Untracked green{{Vni(200), {}}};
+  ASSERT_EQ(slow_path_.forgotten.size(), 2U);
+  EXPECT_EQ(slow_path_.forgotten[1], green);
+}
+
+TEST_F(Revocation, is_not_done_when_the_slow_path_cannot_forget) {
+  const auto policies = allowing(80);
+  EXPECT_EQ(end(policies), 0U);
+  EXPECT_TRUE(slow_path_.forgotten.empty());
+  before_ = after_;
+  hold({tcp("10.9.9.9", "10.0.0.1", 80)});
+  slow_path_.forgets = false;
+  const auto refused = end(allowing(81));
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message().find("forget flows"), std::string::npos) << refused.error().message();
+  EXPECT_EQ(after_.tenants[Vni(100)].judged, policies[0].tables.space) << "so that the next pass judges again";
 }
 
 TEST_F(Revocation, a_guest_of_a_peer_is_not_taken_for_the_port_that_has_its_address) {

@@ -4,9 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
 
 #include "config/read.hpp"
 #include "kernel_model.hpp"
+#include "tc/pipeline/plan.hpp"
 #include "world.hpp"
 #include "worlds.hpp"
 
@@ -268,6 +272,49 @@ TEST(Diff, a_world_is_built_and_taken_down_without_an_open_jump) {
     }
     EXPECT_TRUE(kernel.filters().empty());
   });
+}
+
+// The last rule of a chain aside, which the execution keeps to the end by itself.
+TEST(Diff, of_a_chain_the_worst_rules_go_first) {
+  size_t compared = 0;
+  in_every_turn([&compared](const Turn& turn) {
+    const std::vector<Observed> observed = KernelModel(turn.rules_before.rules).observe();
+    const std::vector<CompiledRule> nothing;
+    for (const std::vector<CompiledRule>* wanted : {&nothing, &turn.rules_after.rules}) {
+      std::map<std::pair<IfIndex, uint32_t>, const RuleId*> gone;  // the last one of each chain
+      for (const Step& step : diff(*wanted, observed)) {
+        if (step.kind != Step::Kind::remove || observed[step.rule].id.prio == kPrioLast) continue;
+        const RuleId& id = observed[step.rule].id;
+        const RuleId* before = std::exchange(gone[{id.device, id.chain}], &id);
+        if (before == nullptr) continue;
+        ASSERT_GE(before->prio, id.prio) << "device " << id.device.value() << ", chain " << id.chain;
+        if (before->prio > id.prio) ++compared;
+      }
+    }
+  });
+  EXPECT_GT(compared, 0U);
+}
+
+TEST(Diff, a_port_that_goes_loses_its_first_rules_from_the_worst_to_the_best) {
+  Config config = example_config();
+  config.tenants = {example_tenant("blue", 100)};
+  config.tenants[0].ports = {example_port("web", 1), example_port("db", 2)};
+  Facts facts = facts_with_all_ports(config);
+  const IfIndex db = facts.ports.at({"blue", "db"});
+  const RuleSet both = compile(config, facts);
+  config.tenants[0].ports.pop_back();
+  facts = facts_with_all_ports(config);
+  facts.zones = both.zones;
+  const std::vector<Observed> observed = KernelModel(both.rules).observe();
+  std::vector<uint16_t> gone;
+  for (const Step& step : diff(compile(config, facts).rules, observed)) {
+    if (step.kind != Step::Kind::remove) continue;
+    const RuleId& id = observed[step.rule].id;
+    if (id.device == db && id.chain == 0 && id.prio != kPrioLast) gone.push_back(id.prio);
+  }
+  ASSERT_GT(gone.size(), 10U);
+  EXPECT_TRUE(std::is_sorted(gone.rbegin(), gone.rend())) << "from " << gone.front() << " to " << gone.back();
+  EXPECT_EQ(gone.back(), 1U) << "ARP, the best";
 }
 
 TEST(Diff, tenants_that_do_not_change_are_never_touched) {

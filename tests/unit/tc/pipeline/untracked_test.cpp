@@ -184,6 +184,31 @@ TEST(Untracked, who_lets_go_knows_answers_and_errors_in_every_block_of_the_tenan
   expect(config, 0);
 }
 
+// Rules are written by depth: nothing is let go before all that may be about it is known.
+TEST(Untracked, rules_that_let_go_come_later_than_those_that_know_answers_in_all_blocks) {
+  const auto expect = [](const Config& config, size_t lets_go, size_t knows) {
+    const RuleSet rules = compiled(config);
+    std::vector<const CompiledRule*> letting_go;
+    std::vector<const CompiledRule*> knowing;
+    for (const CompiledRule& rule : rules.rules)
+      if (asks_untracked(rule.rule.spec)) (rule.rule.id.chain == 0 ? letting_go : knowing).push_back(&rule);
+    EXPECT_EQ(letting_go.size(), lets_go);
+    EXPECT_EQ(knowing.size(), knows);
+    for (const CompiledRule* first : knowing)
+      for (const CompiledRule* later : letting_go)
+        EXPECT_GT(later->depth, first->depth) << to_text(later->rule) << "\nbefore " << to_text(first->rule);
+  };
+  Config config = judged_blue();
+  config.tenants[0].vlans = {{Vid(40), mac("02:00:00:00:77:01"), {}}};
+  expect(config, 2 * 4, 4 * 4);  // web's and db's blocks, the overlay's and the uplink's
+  config = with_peer();
+  config.tenants[0].routes = {{prefix("192.168.0.0/24"), config::ViaPort{"web"}, Vni(200), {}}};
+  expect(config, 2 * 4, 3 * 4);  // deeper where blue leads into red
+  config = judged_blue();
+  config.tenants[0].ports.pop_back();
+  expect(config, 4, 2 * 4);  // web is alone: its own routes lead nowhere, those of the overlay's block do
+}
+
 TEST(Untracked, what_comes_from_a_peer_answers_nothing) {
   Config config = with_peer();
   config.tenants[1].routes = {{prefix("10.0.0.1/32"), config::ViaPort{"web"}, Vni(100), {}}};
