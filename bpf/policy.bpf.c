@@ -101,13 +101,17 @@ static __always_inline const struct sepal_choice_value* sepal_look_up_choice(con
 #define UDP_HEADER_BYTES 8
 #define ICMP_HEADER_BYTES 8
 
-/* What is judged and told of a packet. */
+/* What is judged and told of a packet. What is done with one, once it is read, are global functions: the verifier looks
+ * at each once, and not again for each of the many ways that lead there. (The packet itself is no argument of theirs: a
+ * kernel without BTF of its own would not know it for one.) */
 struct sepal_case {
   struct sepal_flow flow;
   __u8 source_port[2]; /* of TCP and UDP, else 0 */
-  __u32 offset;        /* of the transport header */
-  __u32 end;           /* of the IP packet: what lies behind is padding */
   __u16 from_peer;
+  __u32 offset; /* of the transport header */
+  __u32 end;    /* of the IP packet: what lies behind is padding */
+  __u32 asked;  /* SEPAL_MARK_*: what the rule asks */
+  __u32 quoted; /* not 0: an ICMP error, and the flow is the one it is about */
   __u32 vni;
   __u32 device;
   struct sepal_verdict verdict;
@@ -227,8 +231,7 @@ static __always_inline void tell(const struct sepal_case* it, __u8 kind) {
   bpf_ringbuf_submit(event, 0);
 }
 
-/* Counts the verdict and tells whoever wants to hear of it. A global function: the verifier looks at it once, and not
- * again for each of the many ways that lead to a verdict. */
+/* Counts the verdict and tells whoever wants to hear of it. */
 __attribute__((noinline)) int sepal_account(const struct sepal_case* it) {
   __u8 event;
 
@@ -319,61 +322,83 @@ static __always_inline void turn_case(struct sepal_case* it, const struct sepal_
   __builtin_memcpy(it->flow.detail, read->source_port, 2);
 }
 
-static __always_inline int decide(struct __sk_buff* skb) {
-  bool let_go = skb->mark & SEPAL_MARK_LET_GO;
-  bool answers = skb->mark & SEPAL_MARK_ANSWERS;
-  int no = let_go || answers ? TC_ACT_UNSPEC : TC_ACT_SHOT;
-  __u32 vni = skb->mark & SEPAL_MARK_VNI;
-  const struct sepal_space* current = bpf_map_lookup_elem(&sepal_spaces, &vni);
-  int recalled = SEPAL_RECALLED_NOTHING;
-  struct sepal_untracked_tuple tuple = {};
+/* What the security groups say; 0: there are none to ask. */
+__attribute__((noinline)) int sepal_judge_case(struct sepal_case* it) {
+  const struct sepal_space* current;
   struct sepal_policy_tables tables;
-  struct sepal_case it = {};
   struct sepal_space space;
-  bool quoted, answer;
-  __u64 now = 0;
+  struct sepal_flow flow;
+  __u32 vni;
 
-  if (!current) return no;
+  if (!it) return 0;
+  vni = it->vni;
+  current = bpf_map_lookup_elem(&sepal_spaces, &vni);
+  if (!current) return 0;
   space = *current; /* once: both maps below are of this policy, whatever comes meanwhile */
   tables.prefixes = bpf_map_lookup_elem(&sepal_prefixes, &space);
-  if (!tables.prefixes) return no;
+  if (!tables.prefixes) return 0;
   tables.choices = bpf_map_lookup_elem(&sepal_choices, &space);
-  if (!tables.choices) return no;
-  if (!read_packet(skb, &it)) return no;
+  if (!tables.choices) return 0;
+  flow = it->flow;
+  it->verdict = sepal_judge(&tables, &flow, it->from_peer);
+  return 1;
+}
 
-  it.vni = vni;
-  it.device = skb->ifindex;
-  it.from_peer = skb->mark & SEPAL_MARK_FROM_PEER ? 1 : 0;
-  if ((let_go || answers) && it.from_peer) return no; /* nobody asks so */
-  if (let_go && !may_be_let_go(skb, &it)) return no;
-  quoted = answers && it.flow.protocol != IP_PROTOCOL_UDP;
-  if (quoted && !read_quoted(skb, &it)) return no;
-  if (it.flow.protocol == IP_PROTOCOL_UDP && !it.from_peer) {
-    tuple_of(&it, &tuple);
+/* What is said to a packet for which a question is not answered with yes. */
+static __always_inline int no(__u32 asked) {
+  return asked & (SEPAL_MARK_LET_GO | SEPAL_MARK_ANSWERS) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+}
+
+__attribute__((noinline)) int sepal_decide(struct sepal_case* it) {
+  int recalled = SEPAL_RECALLED_NOTHING;
+  struct sepal_untracked_tuple tuple = {};
+  bool let_go, answers, answer;
+  __u64 now = 0;
+
+  if (!it) return TC_ACT_SHOT;
+  let_go = it->asked & SEPAL_MARK_LET_GO;
+  answers = it->asked & SEPAL_MARK_ANSWERS;
+  if ((let_go || answers) && it->from_peer) return no(it->asked); /* nobody asks so */
+  if (it->flow.protocol == IP_PROTOCOL_UDP && !it->from_peer) {
+    tuple_of(it, &tuple);
     now = bpf_ktime_get_ns();
-    recalled = sepal_recall(&tuple, now, !quoted);
+    recalled = sepal_recall(&tuple, now, !it->quoted);
     answer = recalled == SEPAL_RECALLED_ANSWER || recalled == SEPAL_RECALLED_MORE;
-    if (let_go && recalled != SEPAL_RECALLED_NOTHING && recalled != SEPAL_RECALLED_ANSWER) return no;
-    if (answers && !answer && !(quoted && recalled == SEPAL_RECALLED_FLOW)) return no;
-    if (answer && (answers || let_go)) turn_case(&it, &tuple);
+    if (let_go && recalled != SEPAL_RECALLED_NOTHING && recalled != SEPAL_RECALLED_ANSWER) return no(it->asked);
+    if (answers && !answer && !(it->quoted && recalled == SEPAL_RECALLED_FLOW)) return no(it->asked);
+    if (answer && (answers || let_go)) turn_case(it, &tuple);
   }
-  it.verdict = sepal_judge(&tables, &it.flow, it.from_peer);
-  if (answers) return it.verdict.allowed ? TC_ACT_PIPE : no;
+  if (!sepal_judge_case(it)) return no(it->asked);
+  if (answers) return it->verdict.allowed ? TC_ACT_PIPE : TC_ACT_UNSPEC;
   if (let_go) {
-    if (!it.verdict.allowed) return no;
+    if (!it->verdict.allowed) return TC_ACT_UNSPEC;
     if (recalled == SEPAL_RECALLED_ANSWER) return TC_ACT_PIPE;
-    if (!sepal_note(&tuple, now, SEPAL_UNTRACKED_ASKED)) return no;
-  } else if (now && recalled != SEPAL_RECALLED_FLOW && it.verdict.allowed && skb->mark & SEPAL_MARK_NOTES) {
+    if (!sepal_note(&tuple, now, SEPAL_UNTRACKED_ASKED)) return TC_ACT_UNSPEC;
+  } else if (now && recalled != SEPAL_RECALLED_FLOW && it->verdict.allowed && it->asked & SEPAL_MARK_NOTES) {
     sepal_note(&tuple, now, SEPAL_UNTRACKED_TRACKED);
   }
   /* What went past conntrack first was counted then; that it may not begin any more was not. */
-  if (recalled != SEPAL_RECALLED_FLOW || !it.verdict.allowed) sepal_account(&it);
-  return it.verdict.allowed ? TC_ACT_PIPE : no;
+  if (recalled != SEPAL_RECALLED_FLOW || !it->verdict.allowed) sepal_account(it);
+  return it->verdict.allowed ? TC_ACT_PIPE : TC_ACT_SHOT;
+}
+
+static __always_inline int read_and_decide(struct __sk_buff* skb) {
+  struct sepal_case it = {};
+
+  it.asked = skb->mark;
+  it.vni = it.asked & SEPAL_MARK_VNI;
+  it.device = skb->ifindex;
+  it.from_peer = it.asked & SEPAL_MARK_FROM_PEER ? 1 : 0;
+  if (!read_packet(skb, &it)) return no(it.asked);
+  if (it.asked & SEPAL_MARK_LET_GO && !may_be_let_go(skb, &it)) return no(it.asked);
+  it.quoted = it.asked & SEPAL_MARK_ANSWERS && it.flow.protocol != IP_PROTOCOL_UDP;
+  if (it.quoted && !read_quoted(skb, &it)) return no(it.asked);
+  return sepal_decide(&it);
 }
 
 SEC("action")
 int sepal_policy(struct __sk_buff* skb) {
-  int verdict = decide(skb);
+  int verdict = read_and_decide(skb);
 
   if (verdict == TC_ACT_UNSPEC) skb->mark = 0;
   return verdict;

@@ -43,17 +43,24 @@ static __always_inline struct sepal_untracked_bucket* bucket_of(const struct sep
   return bpf_map_lookup_elem(&sepal_untracked, &number);
 }
 
-/* 1 or 0 without a branch, of which the verifier would follow both ends, way by way. */
+/* 1 or 0 without a branch, of which the verifier would follow both ends, way by way. The barriers hide from clang what
+ * this computes, for it would make branches of that. */
 static __always_inline __u64 is_zero(__u64 word) {
+  __u64 negative = -word;
+
+  barrier_var(negative);
+  word = (word | negative) >> 63 ^ 1;
   barrier_var(word);
-  return (word | -word) >> 63 ^ 1;
+  return word;
 }
 
 static __always_inline __u64 is_fresh(__u64 now, __u64 since) {
   __u64 beyond = now - since - SEPAL_UNTRACKED_NS;
 
   barrier_var(beyond);
-  return beyond >> 63 & (is_zero(since) ^ 1);
+  beyond = beyond >> 63 & (is_zero(since) ^ 1);
+  barrier_var(beyond);
+  return beyond;
 }
 
 static __always_inline __u64 is_same(const struct sepal_untracked_tuple* a, const struct sepal_untracked_tuple* b) {
