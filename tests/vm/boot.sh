@@ -249,6 +249,9 @@ accelerator_arguments() {
     fi
     case $verdict in
         kvm) echo -accel kvm -cpu host ;;
+        # While the guest works its clock counts instructions, one a nanosecond, which no other load of the machine
+        # changes; while it is idle, its clock is the machine's.
+        icount) echo -accel tcg,thread=single -icount shift=0,sleep=on -cpu max ;;
         *) echo -accel tcg,thread=multi -cpu max ;;
     esac
 }
