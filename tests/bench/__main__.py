@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from .bed import TMP
-from .measure import Row, say
+from .measure import COUNTED, Row, counts_instructions, say
 from .world import Shape, World
 
 
@@ -43,7 +43,8 @@ def main() -> int:
         rows += measure(name, small, large, options)
         _print(rows)
     out = Path(os.environ.get("SEPAL_OUT", "/tmp"))
-    document = {"command": "./dev bench " + " ".join(sys.argv[1:]), "machine": _machine(), "rounds": options.rounds, "rows": [row.as_dict() for row in rows]}
+    clock = f"SEPAL_ACCEL={COUNTED} " if counts_instructions() else ""
+    document = {"command": f"{clock}./dev bench " + " ".join(sys.argv[1:]), "machine": _machine(), "rounds": options.rounds, "rows": [row.as_dict() for row in rows]}
     (out / "bench.json").write_text(json.dumps(document, indent=1, ensure_ascii=False))
     return 0 if all(row.holds is not False for row in rows) else 1
 
@@ -91,7 +92,8 @@ def _machine() -> str:
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())
     bed = "in QEMU" if os.environ.get("SEPAL_BED") == "vm" else "on the machine itself"
-    return f"Linux {platform.release()}, {os.cpu_count()} CPUs ({cpu}), {bed}"
+    counted = ", its clock counts instructions" if counts_instructions() else ""
+    return f"Linux {platform.release()}, {os.cpu_count()} CPUs ({cpu}), {bed}{counted}"
 
 
 def _print(rows: list[Row]) -> None:

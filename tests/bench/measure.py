@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -9,6 +10,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+
+COUNTED = "icount"  # a value of SEPAL_ACCEL (tests/vm/boot.sh)
+
+
+def counts_instructions() -> bool:
+    """Whether the clock counts instructions, one a nanosecond: what is measured is then work and not time."""
+    return os.environ.get("SEPAL_ACCEL") == COUNTED
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """bench.json → its table in docs/performance.md, between two markers: a pair for the rows of `./dev bench`, one for those of
-`./dev bench --nic`, and one for first packets and floods where only these were asked for."""
+`./dev bench --nic`, one for first packets and floods where only these were asked for, and one for what was measured in
+instructions."""
 
 from __future__ import annotations
 
@@ -8,13 +9,18 @@ import json
 import sys
 from pathlib import Path
 
+from .measure import COUNTED
+
 DOCUMENT = Path(__file__).parents[2] / "docs/performance.md"
 FIRST = {"first", "flood"}
 
 
 def markers(command: list[str]) -> tuple[str, str]:
     only = set(command[command.index("--only") + 1].split(",")) if "--only" in command else set()
-    table = "bench nic" if "--nic" in command else "bench first" if only and only <= FIRST else "bench"
+    if command[0] == f"SEPAL_ACCEL={COUNTED}":
+        table = "bench instructions"
+    else:
+        table = "bench nic" if "--nic" in command else "bench first" if only and only <= FIRST else "bench"
     return f"<!-- {table}: rows -->", f"<!-- {table}: end -->"
 
 
