@@ -1,4 +1,4 @@
-// Which connections have lost their owner, and their end.
+// Which connections have lost their owner, and their end; how an entry's flow began.
 #include "agent/connections.hpp"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // Ends conntrack entries of tenants and addresses that are no longer served here, one by one: a deletion by zone would
-// wipe all zones on some kernels (net/netfilter/nf_conntrack_netlink.c before 6.2).
+// wipe all zones on some kernels (net/netfilter/nf_conntrack_netlink.c before 6.2). And how an entry's flow began.
 #pragma once
 
 #include "agent/kernel.hpp"

@@ -143,8 +143,8 @@ class Walker {
         view_(std::move(view)) {}
 
   Result<Way> walk(std::string title, const Packet& packet) {
-    // First software alone tells which chains there are to read, then the NIC's part as the kernel says it is. One that
-    // comes up behind its lookup is not let go past conntrack, so what is tracked meets is read, too.
+    // First software alone tells which chains there are to read, then the NIC's part as the kernel says it is. What
+    // comes up behind its lookup is tracked and not let go: the chains that it then meets are read, too.
     Packet tracked = packet;
     tracked.unseen = false;
     for (const Packet& trial_packet : {packet, tracked}) {

@@ -33,6 +33,8 @@
 #define IP_PROTOCOL_UDP 17
 #define IP_PROTOCOL_ICMP6 58
 
+#define ICMP_HEADER_BYTES 8 /* and of ICMPv6 */
+
 /* Types of ICMP and ICMPv6. */
 #define ICMP_ECHO_REPLY 0
 #define ICMP_UNREACHABLE 3

@@ -99,7 +99,6 @@ static __always_inline const struct sepal_choice_value* sepal_look_up_choice(con
 #include "bpf/untracked.bpf.h"
 
 #define UDP_HEADER_BYTES 8
-#define ICMP_HEADER_BYTES 8
 
 /* What is judged and told of a packet. What is done with one, once it is read, are global functions: the verifier looks
  * at each once, and not again for each of the many ways that lead there. (The packet itself is no argument of theirs: a
@@ -303,7 +302,7 @@ static __always_inline bool may_be_let_go(struct __sk_buff* skb, const struct se
   if (it->flow.protocol != IP_PROTOCOL_UDP || is_dhcp(it->source_port) || is_dhcp(it->flow.detail)) return false;
   if (bpf_skb_load_bytes(skb, it->offset, udp, sizeof(udp))) return false;
   bytes = udp[4] << 8 | udp[5];
-  return bytes >= UDP_HEADER_BYTES && it->offset + bytes <= it->end;
+  return bytes >= UDP_HEADER_BYTES && it->offset + bytes <= it->end && it->offset + bytes <= skb->len;
 }
 
 static __always_inline void tuple_of(const struct sepal_case* it, struct sepal_untracked_tuple* tuple) {
@@ -327,7 +326,6 @@ __attribute__((noinline)) int sepal_judge_case(struct sepal_case* it) {
   const struct sepal_space* current;
   struct sepal_policy_tables tables;
   struct sepal_space space;
-  struct sepal_flow flow;
   __u32 vni;
 
   if (!it) return 0;
@@ -339,13 +337,12 @@ __attribute__((noinline)) int sepal_judge_case(struct sepal_case* it) {
   if (!tables.prefixes) return 0;
   tables.choices = bpf_map_lookup_elem(&sepal_choices, &space);
   if (!tables.choices) return 0;
-  flow = it->flow;
-  it->verdict = sepal_judge(&tables, &flow, it->from_peer);
+  it->verdict = sepal_judge(&tables, &it->flow, it->from_peer);
   return 1;
 }
 
-/* What is said to a packet for which a question is not answered with yes. */
-static __always_inline int no(__u32 asked) {
+/* Where there is no yes: what may not begin is dropped; for the other questions the next rule goes on. */
+static __always_inline int refusal(__u32 asked) {
   return asked & (SEPAL_MARK_LET_GO | SEPAL_MARK_ANSWERS) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
@@ -358,17 +355,17 @@ __attribute__((noinline)) int sepal_decide(struct sepal_case* it) {
   if (!it) return TC_ACT_SHOT;
   let_go = it->asked & SEPAL_MARK_LET_GO;
   answers = it->asked & SEPAL_MARK_ANSWERS;
-  if ((let_go || answers) && it->from_peer) return no(it->asked); /* nobody asks so */
+  if ((let_go || answers) && it->from_peer) return refusal(it->asked); /* nobody asks so */
   if (it->flow.protocol == IP_PROTOCOL_UDP && !it->from_peer) {
     tuple_of(it, &tuple);
     now = bpf_ktime_get_ns();
     recalled = sepal_recall(&tuple, now, !it->quoted);
     answer = recalled == SEPAL_RECALLED_ANSWER || recalled == SEPAL_RECALLED_MORE;
-    if (let_go && recalled != SEPAL_RECALLED_NOTHING && recalled != SEPAL_RECALLED_ANSWER) return no(it->asked);
-    if (answers && !answer && !(it->quoted && recalled == SEPAL_RECALLED_FLOW)) return no(it->asked);
+    if (let_go && recalled != SEPAL_RECALLED_NOTHING && recalled != SEPAL_RECALLED_ANSWER) return refusal(it->asked);
+    if (answers && !answer && !(it->quoted && recalled == SEPAL_RECALLED_FLOW)) return refusal(it->asked);
     if (answer && (answers || let_go)) turn_case(it, &tuple);
   }
-  if (!sepal_judge_case(it)) return no(it->asked);
+  if (!sepal_judge_case(it)) return refusal(it->asked);
   if (answers) return it->verdict.allowed ? TC_ACT_PIPE : TC_ACT_UNSPEC;
   if (let_go) {
     if (!it->verdict.allowed) return TC_ACT_UNSPEC;
@@ -389,10 +386,10 @@ static __always_inline int read_and_decide(struct __sk_buff* skb) {
   it.vni = it.asked & SEPAL_MARK_VNI;
   it.device = skb->ifindex;
   it.from_peer = it.asked & SEPAL_MARK_FROM_PEER ? 1 : 0;
-  if (!read_packet(skb, &it)) return no(it.asked);
-  if (it.asked & SEPAL_MARK_LET_GO && !may_be_let_go(skb, &it)) return no(it.asked);
+  if (!read_packet(skb, &it)) return refusal(it.asked);
+  if (it.asked & SEPAL_MARK_LET_GO && !may_be_let_go(skb, &it)) return refusal(it.asked);
   it.quoted = it.asked & SEPAL_MARK_ANSWERS && it.flow.protocol != IP_PROTOCOL_UDP;
-  if (it.quoted && !read_quoted(skb, &it)) return no(it.asked);
+  if (it.quoted && !read_quoted(skb, &it)) return refusal(it.asked);
   return sepal_decide(&it);
 }
 

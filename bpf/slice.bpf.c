@@ -9,7 +9,6 @@
 
 #define IP_FRAGMENT_MASK 0x3fff /* more fragments, and the offset */
 
-#define ICMP_HEADER_BYTES 8
 #define ICMP_TIMESTAMP 13
 #define ICMP_TIMESTAMP_REPLY 14
 

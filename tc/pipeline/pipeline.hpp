@@ -106,7 +106,7 @@ struct CompiledRule {
   Cookie cookie;  // content hash over spec and protocol, the tenant's zone
   Origin origin;
   uint8_t depth =
-      0;     // longest goto path from here to a leaf: rules are added by ascending and removed by descending depth
+      0;     // by which rules are added, ascending: targets first, and last what lets datagrams go past conntrack
   Vni part;  // whose part of the rule set it is (see Parts); 0: everybody's
   bool operator==(const CompiledRule&) const = default;
 };

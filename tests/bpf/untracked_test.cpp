@@ -59,6 +59,14 @@ TEST_F(Untracked, what_the_groups_deny_is_left_to_the_next_rule_and_not_counted)
   EXPECT_TRUE(taken().empty());
 }
 
+// The frame, with so many bytes behind its IP header by what that header says.
+Bytes saying(Bytes frame, uint16_t payload) {
+  const bool v4 = frame[12] == 0x08;
+  const Bytes length = big_endian(static_cast<uint16_t>(payload + (v4 ? 20 : 0)));
+  std::copy(length.begin(), length.end(), frame.begin() + (v4 ? 16 : 18));
+  return frame;
+}
+
 TEST_F(Untracked, other_protocols_dhcp_and_what_conntrack_would_not_take_are_never_let_go) {
   enforce(policy::compile(one_port({allow(kUdp, 1, 65535), allow_tcp(1, 65535)})));
   for (const Ends& ends : both_families()) {
@@ -77,6 +85,11 @@ TEST_F(Untracked, other_protocols_dhcp_and_what_conntrack_would_not_take_are_nev
       it.length = length;
       EXPECT_FALSE(lets_go(it)) << "length " << length;
     }
+    it = question(ends);
+    it.length = 21;
+    EXPECT_FALSE(lets_go(framed(it.bytes()) + Bytes(8, 0))) << "into what follows the IP packet in its frame";
+    it.length = 1000;
+    EXPECT_FALSE(lets_go(saying(framed(it.bytes()), 1000))) << "lengths that agree, of more than there is";
     const Bytes whole = question(ends).transport();
     for (const ptrdiff_t there : std::array<ptrdiff_t, 4>{0, 3, 4, 7}) {
       const Bytes cut(whole.begin(), whole.begin() + there);
@@ -110,6 +123,7 @@ TEST_F(Untracked, ports_beside_those_of_dhcp_and_all_lengths_that_fit_are_let_go
       it.length = length;
       EXPECT_TRUE(lets_go(it)) << length;
     }
+    EXPECT_TRUE(lets_go(framed(question(ends, 50021).bytes()) + Bytes(8, 0))) << "padded";
   }
 }
 

@@ -16,6 +16,7 @@
 #include "base/unique_fd.hpp"
 #include "policy/judge.hpp"
 #include "policy/network.hpp"
+#include "tc/pipeline/plan.hpp"
 
 namespace sepal::agent {
 namespace {
@@ -208,6 +209,23 @@ TEST(FlowLog, tells_of_a_connection_with_its_translation_and_what_it_carried) {
       "destination_port":443,"from":"web-0","translated":{"source":"203.0.113.10","source_port":1024},
       "packets":5,"bytes":600,"reply_packets":4,"reply_bytes":5000,"connection":77})"));
   EXPECT_EQ(line->find("{\"time\":"), 0U) << "fields stand in one order";
+}
+
+TEST(FlowLog, tells_of_an_entry_that_stands_the_other_way_round_as_its_flow_began) {
+  const FlowBook book(blue(true, {}), served());
+  ConnectionEvent event = ended();
+  netlink::Connection& c = event.connection;  // conntrack saw the answer first
+  c.original = {ip("10.0.0.2"), ip("10.0.0.1"), IPPROTO_UDP, 53, 40000, 0, 0, 0};
+  c.reply = {ip("10.0.0.1"), ip("10.0.0.2"), IPPROTO_UDP, 40000, 53, 0, 0, 0};
+  c.mark = tc::kMarkCommitted | tc::kMarkAnswered;
+  const auto line = book.line(event, kTime);
+  ASSERT_TRUE(line);
+  const json told = json::parse(*line);
+  EXPECT_EQ(told["source"], "10.0.0.1");
+  EXPECT_EQ(told["source_port"], 40000);
+  EXPECT_EQ(told["destination_port"], 53);
+  EXPECT_EQ(told["packets"], 4);
+  EXPECT_EQ(told["reply_packets"], 5);
 }
 
 TEST(FlowLog, names_the_tenant_whose_records_were_lost) {
