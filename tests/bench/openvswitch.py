@@ -65,6 +65,8 @@ class OpenVSwitch:
         self._spawn("ovsdb-server", str(database), f"--remote=punix:{self._directory}/db.sock", f"--unixctl={self._directory}/db.ctl")
         self._wait_for("db.sock")
         self._run("ovs-vsctl", "--no-wait", "init")
+        # It counts the CPUs when it last did 10 s ago, by the clock of the kernel; before, it believes that there are none.
+        time.sleep(max(0.0, 10.5 - time.monotonic()))
         self._spawn("ovs-vswitchd", f"unix:{self._directory}/db.sock", f"--unixctl={self._directory}/vswitchd.ctl")
         self._wait_for("vswitchd.ctl")
         words = ["add-br", "br0", "--", "set", "bridge", "br0", "fail_mode=secure"]
