@@ -2,7 +2,7 @@
 // What comes back out of a tunnel needs a tunnel: tests/vm.
 #include <random>
 
-#include "tests/bpf/bed.hpp"
+#include "tests/bpf/slow_path_bed.hpp"
 
 namespace sepal::test {
 namespace {
@@ -61,15 +61,8 @@ Bytes echo6(const Bytes& payload, const char* from, const char* to) {
   return packet6(58, message, from, to);
 }
 
-class IcmpProgram : public BedTest {
+class IcmpProgram : public SlowPathTest {
  protected:
-  void SetUp() override {
-    BedTest::SetUp();
-    if (IsSkipped()) return;
-    auto loaded = bpf::SlowPath::load({"lab", "/nowhere"});
-    ASSERT_TRUE(loaded) << loaded.error().message();
-    slow_path_.emplace(std::move(*loaded));
-  }
   Outcome expire(const Bytes& frame) { return run(slow_path_->icmp().fd.get(), frame, 1, {}, SEPAL_ICMP_EXPIRED); }
   Outcome too_big(const Bytes& frame, uint16_t mtu) {
     return run(slow_path_->icmp().fd.get(), frame, 1, {}, SEPAL_ICMP_TOO_BIG | mtu);
@@ -79,8 +72,6 @@ class IcmpProgram : public BedTest {
     EXPECT_EQ(outcome.verdict, kUnspec) << why;
     EXPECT_EQ(to_hex(outcome.frame), to_hex(frame)) << why;
   }
-
-  std::optional<bpf::SlowPath> slow_path_;
 };
 
 TEST_F(IcmpProgram, tells_an_ipv4_sender_from_the_gateway_and_quotes_its_packet) {

@@ -16,9 +16,6 @@
 #include <filesystem>
 #include <thread>
 
-#include "bpf/policies.hpp"
-#include "bpf/questions.hpp"
-#include "bpf/rooms.hpp"
 #include "tests/bpf/bed.hpp"
 
 namespace sepal::test {
@@ -117,29 +114,6 @@ TEST_F(Loader, programs_are_called_as_rules_will_show_them) {
   EXPECT_STREQ(info.name, "sepal_neigh");
   EXPECT_EQ(info.id, slow_path.neighbour().id);
   EXPECT_TRUE(std::equal(std::begin(info.tag), std::end(info.tag), slow_path.neighbour().tag.begin()));
-}
-
-uint32_t verified_instructions(int program) {
-  bpf_prog_info info{};
-  uint32_t size = sizeof info;
-  EXPECT_EQ(::bpf_obj_get_info_by_fd(program, &info, &size), 0);
-  return info.verified_insns;
-}
-
-// Each command that looks at the rules loads them. 10,000 instructions, over all ways through a program, are some 30 ms
-// of the verifier; a few branches more can be seconds.
-TEST_F(Loader, the_verifier_is_soon_through_with_every_program) {
-  const SlowPath slow_path = load(place());
-  const auto policies = bpf::Policies::load(place());
-  const auto questions = bpf::Questions::load(place());
-  const auto rooms = bpf::Rooms::load(place());
-  ASSERT_TRUE(policies && questions && rooms);
-  for (const bpf::Program* program : {&slow_path.neighbour(), &slow_path.slice(), &slow_path.icmp(),
-                                      &policies->program(), &questions->program(), &rooms->program()}) {
-    const uint32_t verified = verified_instructions(program->fd.get());
-    EXPECT_GT(verified, 0U) << program->name;
-    EXPECT_LT(verified, 10'000U) << program->name;
-  }
 }
 
 TEST_F(Loader, loading_alone_leaves_no_trace) {

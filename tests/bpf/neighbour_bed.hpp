@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "tests/bpf/bed.hpp"
+#include "tests/bpf/slow_path_bed.hpp"
 
 namespace sepal::test {
 
@@ -21,14 +21,11 @@ inline bpf::Neighbour entry(const char* target, sepal_answer answer, const MacAd
           bpf::make_neighbour_value(answer, who)};
 }
 
-class NeighbourProgram : public BedTest {
+class NeighbourProgram : public SlowPathTest {
  protected:
   void SetUp() override {
-    BedTest::SetUp();
-    if (IsSkipped()) return;
-    auto loaded = bpf::SlowPath::load({"lab", "/nowhere"});
-    ASSERT_TRUE(loaded) << loaded.error().message();
-    slow_path_.emplace(std::move(*loaded));
+    SlowPathTest::SetUp();
+    if (!slow_path_) return;
     know({entry("10.0.0.0/24", SEPAL_ANSWER_NEIGHBOUR, kNeighbour), entry("10.0.0.1", SEPAL_ANSWER_SILENT, MacAddr{}),
           entry("10.0.0.254", SEPAL_ANSWER_GATEWAY, kGateway),
           entry("fd00:100::/64", SEPAL_ANSWER_NEIGHBOUR, kNeighbour),
@@ -54,7 +51,6 @@ class NeighbourProgram : public BedTest {
     EXPECT_EQ(to_hex(outcome.frame), to_hex(question)) << why;
   }
 
-  std::optional<bpf::SlowPath> slow_path_;
   UniqueFd probe_;
 };
 

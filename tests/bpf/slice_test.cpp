@@ -2,7 +2,7 @@
 #include <functional>
 #include <random>
 
-#include "tests/bpf/bed.hpp"
+#include "tests/bpf/slow_path_bed.hpp"
 
 namespace sepal::test {
 namespace {
@@ -27,14 +27,11 @@ std::ostream& operator<<(std::ostream& out, const Choice& c) {
 constexpr Choice kNone{kUnspec, 0};
 constexpr Choice chosen(uint32_t slice) { return {kPipe, slice}; }
 
-class SliceProgram : public BedTest {
+class SliceProgram : public SlowPathTest {
  protected:
   void SetUp() override {
-    BedTest::SetUp();
-    if (IsSkipped()) return;
-    auto loaded = bpf::SlowPath::load({"lab", "/nowhere"});
-    ASSERT_TRUE(loaded) << loaded.error().message();
-    slow_path_.emplace(std::move(*loaded));
+    SlowPathTest::SetUp();
+    if (!slow_path_) return;
     std::vector<Slice> slices;
     for (const char* address : {"203.0.113.10", "2001:db8:ffff::10"}) {
       slices.push_back({bpf::make_slice_key(ip(address), 1024, 6), bpf::make_slice_value(kBlue)});
@@ -57,7 +54,6 @@ class SliceProgram : public BedTest {
   Choice choose4(const Ip4& packet, uint32_t vlan = 0) { return choose(ethernet(kIpv4, packet.bytes()), vlan); }
   Choice choose6(const Ip6& packet, uint32_t vlan = 0) { return choose(ethernet(kIpv6, packet.bytes()), vlan); }
 
-  std::optional<bpf::SlowPath> slow_path_;
   UniqueFd probe_;
 };
 
