@@ -92,6 +92,9 @@ def test_of_a_question_conntrack_knows_nothing_and_of_its_answer_only_what_comes
         else:
             assert [begun_by(entry) for entry in known] == [DB[version]], "conntrack saw the answer first"
             assert "mark=9 " in known[0]
+            told = json.loads(lab.ctl("h1", "connections", "--json").out)["connections"]
+            [original] = [c["original"] for c in told if port in (c["original"].get("destination_port"), c["original"].get("source_port"))]
+            assert (original["source"], original["destination_port"]) == (WEB[version], port), "told as the flow began"
             assert len(entries(lab, "h2", version, port)) == 1, "who is asked over the tunnel tracks as ever"
 
 
