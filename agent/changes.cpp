@@ -24,13 +24,13 @@ std::string wanted_object(const Names& names, const tc::CompiledRule& rule) {
   return rule.origin.vni.value() == 0 ? "uplink and tunnel" : "tenant's own tables";
 }
 
-// What a rule that goes was for, from what it matched: groups 3 and 7 route by prefix, group 4 delivers by MAC.
+// What a rule that goes was for, from what it matched: groups 2, 3 and 7 go by prefix, group 4 delivers by MAC.
 std::string removed_object(const Filter& filter) {
   const auto group = tc::parse_chain(filter.rule.id.chain).group;
   for (const tc::Key key : {tc::Key::dst_ip4, tc::Key::dst_ip6}) {
     const tc::KeyMatch* match = filter.rule.spec.match.find(key);
-    if (match == nullptr || filter.rule.id.chain == 0 || (group != tc::Group::encap && group != tc::Group::fresh))
-      continue;
+    const bool by_prefix = group == tc::Group::nat || group == tc::Group::encap || group == tc::Group::fresh;
+    if (match == nullptr || filter.rule.id.chain == 0 || !by_prefix) continue;
     IpAddr address;
     address.family = key == tc::Key::dst_ip4 ? Family::ipv4 : Family::ipv6;
     address.bytes = match->value;

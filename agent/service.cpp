@@ -134,12 +134,13 @@ bool Reconciler::end_service(const config::Config& config, const tc::RuleSet& ru
   return save(std::move(after), report);
 }
 
-// Tenants of whose rules that ask policies (group 7) some could not be written or removed.
+// Tenants of whose rules that ask policies (in groups 2 and 7) some could not be written or removed.
 std::set<Vni> Reconciler::half_written(const Outcome& outcome) {
   std::set<Vni> tenants;
   auto note = [&](const tc::RuleId& id) {
     const tc::ChainId chain = tc::parse_chain(id.chain);
-    if (chain.group == tc::Group::fresh) tenants.insert(chain.vni);
+    const bool asks = chain.group == tc::Group::nat || chain.group == tc::Group::fresh;
+    if (asks && chain.vni != Vni()) tenants.insert(chain.vni);
   };
   for (const Refusal& refusal : outcome.refusals) note(refusal.id);
   for (const auto& [id, error] : outcome.not_removed) note(id);

@@ -28,6 +28,7 @@
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_IPV6 0x86dd
 #define IP_OFFSET_MASK 0x1fff /* of ip4.fragment */
+#define IP_MORE_FRAGMENTS 0x2000
 #define IP_PROTOCOL_ICMP 1
 #define IP_PROTOCOL_TCP 6
 #define IP_PROTOCOL_UDP 17

@@ -63,8 +63,8 @@ Result<Policies> Policies::load(const Place& place, const ObjectCode& code) {
   auto pins = Pins::at(place.bpffs, place.instance);
   if (!pins) return Unexpected(pins.error());
   auto object = adopt(*pins, code,
-                      {"sepal_spaces", "sepal_prefixes", "sepal_choices", "sepal_counts", "sepal_events", "sepal_lost",
-                       "sepal_untracked"});
+                      {"sepal_spaces_2", "sepal_ends_2", "sepal_choices_2", "sepal_counts", "sepal_events",
+                       "sepal_lost", "sepal_untracked"});
   if (!object) return Unexpected(object.error());
   return Policies(std::move(*pins), std::move(*object));
 }

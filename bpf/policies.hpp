@@ -1,7 +1,7 @@
 // The program that judges new connections by security groups, and its maps: one pair for each tenant's policy, made as
 // large as its content, and the one entry that says which pair is in force.
 //
-// In bpffs, per instance, beside what loader.hpp names: sepal_policy, sepal_spaces, sepal_prefixes, sepal_choices,
+// In bpffs, per instance, beside what loader.hpp names: sepal_policy, sepal_spaces_2, sepal_ends_2, sepal_choices_2,
 // sepal_counts, sepal_events, sepal_lost, sepal_untracked. The pairs are in no file: the maps of maps hold them.
 //
 // A change is three steps: put() makes the new pair, which no packet sees; activate() writes the entry, and from then

@@ -2,9 +2,9 @@
 // Says whether the security groups of a tenant let a new connection begin; of a datagram of UDP also whether it may go
 // past conntrack, and of a packet whether it answers such a one.
 // Hook: act_bpf in skip_hw flower filters of group 7, before `ct commit`, and of groups 0 and 2; skb->mark tells the
-// tenant and what is asked (SEPAL_MARK_*), set and cleared by the actions around it. Maps: sepal_spaces →
-// sepal_prefixes, sepal_choices: read only, filled by the agent; sepal_counts: verdicts by rule; sepal_events: verdicts
-// that a rule wants told, sepal_lost: those that had no room there; sepal_untracked: what went past conntrack.
+// tenant and what is asked (SEPAL_MARK_*), set and cleared by the actions around it. Maps: sepal_spaces_2
+// → sepal_ends_2, sepal_choices_2: read only, filled by the agent; sepal_counts: verdicts by rule; sepal_events:
+// verdicts that a rule wants told, sepal_lost: those that had no room there; sepal_untracked: what went past conntrack.
 // Verdicts:
 //   may it begin?        TC_ACT_PIPE = yes; TC_ACT_SHOT = denied, which the action counts as its drops. What cannot be
 //                        judged (no tables, headers that do not reach into the packet) is denied: conntrack has seen
@@ -28,7 +28,7 @@ struct {
   __uint(max_entries, SEPAL_SPACES_MAX);
   __type(key, __u32); /* VNI */
   __type(value, struct sepal_space);
-} sepal_spaces SEC(".maps");
+} sepal_spaces_2 SEC(".maps");
 
 /* What stands in the next two is made by the agent, as large as its content. (Sizes instead of types: clang leaves the
  * types of inner maps undefined in BTF.) */
@@ -51,14 +51,14 @@ struct {
   __uint(max_entries, SEPAL_SPACES_MAX);
   __type(key, struct sepal_space);
   __array(values, struct sepal_prefix_map);
-} sepal_prefixes SEC(".maps");
+} sepal_ends_2 SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
   __uint(max_entries, SEPAL_SPACES_MAX);
   __type(key, struct sepal_space);
   __array(values, struct sepal_choice_map);
-} sepal_choices SEC(".maps");
+} sepal_choices_2 SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_HASH);
@@ -110,11 +110,15 @@ struct sepal_case {
   __u32 offset; /* of the transport header */
   __u32 end;    /* of the IP packet: what lies behind is padding */
   __u32 asked;  /* SEPAL_MARK_*: what the rule asks */
-  __u32 quoted; /* not 0: an ICMP error, and the flow is the one it is about */
+  __u8 quoted;  /* not 0: an ICMP error, and the flow is the one it is about */
+  __u8 usual;   /* not 0: no fragment, and the TTL is far from its end */
+  __u16 zero;
   __u32 vni;
   __u32 device;
   struct sepal_verdict verdict;
 };
+
+static __always_inline bool is_usual_ttl(__u8 ttl) { return ttl >= SEPAL_USUAL_TTL_MIN && ttl <= SEPAL_USUAL_TTL_MAX; }
 
 /* `offset`: of the transport header. ICMP means something in its own family only. */
 static __always_inline bool read_detail(struct __sk_buff* skb, __u32 offset, struct sepal_case* it) {
@@ -146,6 +150,7 @@ static __always_inline bool read_ipv4(struct __sk_buff* skb, struct sepal_case* 
   __builtin_memcpy(flow->source, ip.source, 4);
   __builtin_memcpy(flow->destination, ip.destination, 4);
   flow->protocol = ip.protocol;
+  it->usual = is_usual_ttl(ip.ttl) && !(ip.fragment & bpf_htons(IP_MORE_FRAGMENTS));
   return read_detail(skb, sizeof(struct eth) + bytes, it);
 }
 
@@ -161,6 +166,7 @@ static __always_inline bool read_ipv6(struct __sk_buff* skb, struct sepal_case* 
   __builtin_memcpy(flow->destination, &ip.destination, 16);
   flow->is_ipv6 = 1;
   flow->protocol = ip.next_header;
+  it->usual = is_usual_ttl(ip.hop_limit);
   it->end = offset + bpf_ntohs(ip.payload_length);
   /* As conntrack does (ipv6_skip_exthdr), so that both mean the same protocol. */
   for (i = 0; i < IP6_EXTENSIONS_MAX; ++i) {
@@ -169,6 +175,7 @@ static __always_inline bool read_ipv6(struct __sk_buff* skb, struct sepal_case* 
       return read_detail(skb, offset, it);
     if (bpf_skb_load_bytes(skb, offset, next, sizeof(next))) return false;
     if (flow->protocol == IP6_FRAGMENT) {
+      it->usual = 0;
       if (next[2] || next[3] & 0xf8) return false; /* not a first fragment */
       offset += 8;
     } else if (flow->protocol == IP6_AUTHENTICATION) {
@@ -294,12 +301,14 @@ static __always_inline bool is_dhcp(const __u8* port) {
   return number == 67 || number == 68 || number == 546 || number == 547;
 }
 
-/* What conntrack would not take is not let go either; nor is DHCP, of which group 7 has more to say. */
+/* What is not usual, or conntrack would not take, is not let go either; nor is DHCP, of which group 7 has more to say.
+ */
 static __always_inline bool may_be_let_go(struct __sk_buff* skb, const struct sepal_case* it) {
   __u8 udp[UDP_HEADER_BYTES];
   __u32 bytes;
 
-  if (it->flow.protocol != IP_PROTOCOL_UDP || is_dhcp(it->source_port) || is_dhcp(it->flow.detail)) return false;
+  if (!it->usual || it->flow.protocol != IP_PROTOCOL_UDP || is_dhcp(it->source_port) || is_dhcp(it->flow.detail))
+    return false;
   if (bpf_skb_load_bytes(skb, it->offset, udp, sizeof(udp))) return false;
   bytes = udp[4] << 8 | udp[5];
   return bytes >= UDP_HEADER_BYTES && it->offset + bytes <= it->end && it->offset + bytes <= skb->len;
@@ -330,12 +339,12 @@ __attribute__((noinline)) int sepal_judge_case(struct sepal_case* it) {
 
   if (!it) return 0;
   vni = it->vni;
-  current = bpf_map_lookup_elem(&sepal_spaces, &vni);
+  current = bpf_map_lookup_elem(&sepal_spaces_2, &vni);
   if (!current) return 0;
   space = *current; /* once: both maps below are of this policy, whatever comes meanwhile */
-  tables.prefixes = bpf_map_lookup_elem(&sepal_prefixes, &space);
+  tables.prefixes = bpf_map_lookup_elem(&sepal_ends_2, &space);
   if (!tables.prefixes) return 0;
-  tables.choices = bpf_map_lookup_elem(&sepal_choices, &space);
+  tables.choices = bpf_map_lookup_elem(&sepal_choices_2, &space);
   if (!tables.choices) return 0;
   it->verdict = sepal_judge(&tables, &it->flow, it->from_peer);
   return 1;

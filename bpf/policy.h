@@ -10,10 +10,10 @@
  *                                                         const struct sepal_choice_key *);
  *
  * How the tables come to be is policy/compile.cpp's: one pair of them for each tenant. The cost of a verdict does not
- * depend on how many rules there are: two longest-prefix lookups find who the two ends are; then, for the one or two
- * sides that are a port with groups, one hash lookup for each name the other end has (its groups, the networks of rules
- * that contain it; SEPAL_SELECTORS_MAX at most) and a longest-prefix lookup of the port where a name's rules speak of
- * ports. */
+ * depend on how many rules there are: for each of the two ends a hash lookup, and where it is no address of a port here
+ * a longest-prefix lookup, finds who it is; then, for the one or two sides that are a port with groups, one hash lookup
+ * for each name the other end has (its groups, the networks of rules that contain it; SEPAL_SELECTORS_MAX at most) and
+ * a longest-prefix lookup of the port where a name's rules speak of more than one range of ports. */
 #ifndef SEPAL_BPF_POLICY_H
 #define SEPAL_BPF_POLICY_H
 
@@ -22,10 +22,8 @@
 /* Calls `step(index, context)` for 0, 1 … count - 1 until it returns other than 0. In the kernel by a helper, so that
  * the verifier looks at one step and not at all of them. */
 #ifdef __bpf__
-#define SEPAL_JUDGE_INLINE static __attribute__((always_inline)) inline
 #define sepal_repeat(count, step, context) bpf_loop(count, step, context, 0)
 #else
-#define SEPAL_JUDGE_INLINE static inline
 static inline void sepal_repeat(__u32 count, long (*step)(__u32, void*), void* context) {
   for (__u32 index = 0; index < count && step(index, context) == 0; ++index) {
   }
@@ -34,7 +32,7 @@ static inline void sepal_repeat(__u32 count, long (*step)(__u32, void*), void* c
 
 /* A new connection as its first packet shows it, with the destination that a translation leads to. */
 struct sepal_flow {
-  __u8 source[16]; /* IPv4: the first four bytes */
+  __u8 source[16] __attribute__((aligned(4))); /* IPv4: the first four bytes, and 0 */
   __u8 destination[16];
   __u8 is_ipv6;
   __u8 protocol;  /* IPPROTO_* */
@@ -60,6 +58,11 @@ SEPAL_JUDGE_INLINE void sepal_prefer(struct sepal_choice* best, const struct sep
   best->enforced = sepal_lower(best->enforced, found->enforced);
 }
 
+/* Whether the rules that an entry stands for speak of this port, or type and code. */
+SEPAL_JUDGE_INLINE int sepal_speaks_of(const struct sepal_by_port* ports, __u32 detail) {
+  return ports->table || (detail >= ports->first && detail <= ports->last);
+}
+
 /* The rules of `policy` that name the other end `selector`. */
 SEPAL_JUDGE_INLINE void sepal_consider(const struct sepal_policy_tables* tables, __u32 policy, __u32 selector,
                                        const struct sepal_flow* flow, struct sepal_choice* best) {
@@ -67,7 +70,7 @@ SEPAL_JUDGE_INLINE void sepal_consider(const struct sepal_policy_tables* tables,
   const struct sepal_choice_value* value = sepal_look_up_choice(tables, &key);
   const struct sepal_prefix_value* ports;
 
-  if (!value) {
+  if (!value || !sepal_speaks_of(&value->by_port, (__u32)flow->detail[0] << 8 | flow->detail[1])) {
     key.protocol = SEPAL_PROTOCOL_ANY;
     value = sepal_look_up_choice(tables, &key);
   }
@@ -119,10 +122,17 @@ SEPAL_JUDGE_INLINE void sepal_judge_side(const struct sepal_policy_tables* table
   side->enforced_rule = (__u32)walk.best.enforced;
 }
 
-SEPAL_JUDGE_INLINE const struct sepal_prefix_value* sepal_find_end(const struct sepal_policy_tables* tables,
-                                                                   const __u8* address, __u8 is_ipv6) {
+/* Who an address is; nobody's comes to zeros. By value: a pointer into one of two maps, or none, would have the
+ * verifier follow all that comes after for each of the three. */
+SEPAL_JUDGE_INLINE struct sepal_end sepal_find_end(const struct sepal_policy_tables* tables, const __u8* address,
+                                                   __u8 is_ipv6) {
   struct sepal_prefix_key key = {0}; /* with a value clang would keep a template in .rodata, which is one more map */
+  struct sepal_choice_key host = sepal_host_key(address, is_ipv6);
+  const struct sepal_choice_value* known = sepal_look_up_choice(tables, &host);
+  const struct sepal_prefix_value* found;
+  struct sepal_end end = {0};
 
+  if (known && sepal_is_host(&known->host, address)) return known->host.end;
   if (is_ipv6) {
     key.prefix_bits = SEPAL_PREFIX_FIXED_BITS + 128;
     key.table = SEPAL_TABLE_IPV6;
@@ -132,7 +142,9 @@ SEPAL_JUDGE_INLINE const struct sepal_prefix_value* sepal_find_end(const struct 
     key.table = SEPAL_TABLE_IPV4;
     __builtin_memcpy(key.bytes, address, 4);
   }
-  return sepal_look_up_prefix(tables, &key);
+  found = sepal_look_up_prefix(tables, &key);
+  if (found) end = found->end;
+  return end;
 }
 
 /* `from_peer`: the source is in another tenant's network, whose groups have judged it already, and its address says
@@ -140,19 +152,14 @@ SEPAL_JUDGE_INLINE const struct sepal_prefix_value* sepal_find_end(const struct 
 SEPAL_JUDGE_INLINE struct sepal_verdict sepal_judge(const struct sepal_policy_tables* tables,
                                                     const struct sepal_flow* flow, __u32 from_peer) {
   struct sepal_verdict verdict = {{{SEPAL_RULE_OPEN, SEPAL_RULE_OPEN}, {SEPAL_RULE_OPEN, SEPAL_RULE_OPEN}}, 0};
-  const struct sepal_prefix_value* source = sepal_find_end(tables, flow->source, flow->is_ipv6);
-  const struct sepal_prefix_value* destination = sepal_find_end(tables, flow->destination, flow->is_ipv6);
-  __u32 set = 0;
+  const struct sepal_end source = sepal_find_end(tables, flow->source, flow->is_ipv6);
+  const struct sepal_end destination = sepal_find_end(tables, flow->destination, flow->is_ipv6);
 
-  if (source && source->end.egress_policy && !from_peer) {
-    if (destination) set = destination->end.set;
-    sepal_judge_side(tables, source->end.egress_policy + SEPAL_EGRESS, set, flow, &verdict.sides[SEPAL_EGRESS]);
-  }
-  if (destination && destination->end.ingress_policy) {
-    set = 0;
-    if (source) set = from_peer ? source->end.networks_only : source->end.set;
-    sepal_judge_side(tables, destination->end.ingress_policy + SEPAL_INGRESS, set, flow, &verdict.sides[SEPAL_INGRESS]);
-  }
+  if (source.egress_policy && !from_peer)
+    sepal_judge_side(tables, source.egress_policy + SEPAL_EGRESS, destination.set, flow, &verdict.sides[SEPAL_EGRESS]);
+  if (destination.ingress_policy)
+    sepal_judge_side(tables, destination.ingress_policy + SEPAL_INGRESS, from_peer ? source.networks_only : source.set,
+                     flow, &verdict.sides[SEPAL_INGRESS]);
   verdict.allowed =
       verdict.sides[SEPAL_EGRESS].enforced_rule & verdict.sides[SEPAL_INGRESS].enforced_rule & SEPAL_RULE_ALLOWS;
   return verdict;

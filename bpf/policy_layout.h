@@ -9,6 +9,12 @@
 
 #include "bpf/shared.h"
 
+#ifdef __bpf__
+#define SEPAL_JUDGE_INLINE static __attribute__((always_inline)) inline
+#else
+#define SEPAL_JUDGE_INLINE static inline
+#endif
+
 #define SEPAL_SELECTORS_PER_PAGE 8
 #define SEPAL_SELECTORS_MAX 32 /* names that one address has */
 
@@ -81,35 +87,67 @@ SEPAL_STATIC_ASSERT(sizeof(struct sepal_prefix_value) == 16, "layout shared with
 
 /* --- maps of choices, one hash map for each tenant ---------------------------------------------------------------- */
 
-#define SEPAL_POLICY_SETS 0 /* as policy: not a choice but a page of a set of selectors */
+#define SEPAL_POLICY_SETS 0            /* as policy: not a choice but a page of a set of selectors */
+#define SEPAL_POLICY_HOSTS 0xfffffffeU /* as policy: not a choice but the end that an address is; + 1: an IPv6 one */
 #define SEPAL_SELECTOR_ANY 0
 #define SEPAL_PROTOCOL_ANY 256
 
 struct sepal_choice_key {
-  __u32 policy;   /* of a combination of groups, + enum sepal_direction; or SEPAL_POLICY_SETS */
-  __u32 selector; /* a name of the other end; or the set */
-  __u32 protocol; /* IPPROTO_* or SEPAL_PROTOCOL_ANY; or the page */
+  __u32 policy;   /* of a combination of groups, + enum sepal_direction; or SEPAL_POLICY_SETS, SEPAL_POLICY_HOSTS */
+  __u32 selector; /* a name of the other end; or the set; or the first half of a host's hash */
+  __u32 protocol; /* IPPROTO_* or SEPAL_PROTOCOL_ANY; or the page; or the second half */
 };
 SEPAL_STATIC_ASSERT(sizeof(struct sepal_choice_key) == 12, "layout shared with the kernel");
 
+/* `table` 0: one choice for all ports (or types and codes) from `first` to `last`; of the others the entry for any
+ * protocol speaks. */
 struct sepal_by_port {
-  struct sepal_choice choice; /* when table is 0 */
-  __u32 table;                /* of prefixes */
-  __u32 zero[3];
+  struct sepal_choice choice;
+  __u32 table; /* of prefixes */
+  __u16 first; /* host byte order */
+  __u16 last;
+  __u32 zero[2];
+};
+
+/* A port's own address, which need not be looked for in the trie. Its key is made of a hash, so the address stands
+ * here: of those with the same key one has an entry, and the others are in the trie only. */
+struct sepal_host {
+  struct sepal_end end;
+  __u8 address[16]; /* IPv4: the first four bytes */
 };
 
 struct sepal_choice_value {
   union {
     __u32 selectors[SEPAL_SELECTORS_PER_PAGE]; /* of a set; ends with 0 where it does not fill the page */
     struct sepal_by_port by_port;
+    struct sepal_host host;
   };
 };
 SEPAL_STATIC_ASSERT(sizeof(struct sepal_choice_value) == 32, "layout shared with the kernel");
 
+/* An address is 16 bytes, of IPv4 the first four and 0, and is looked at by words. */
+typedef __u32 __attribute__((may_alias)) sepal_word;
+
+SEPAL_JUDGE_INLINE struct sepal_choice_key sepal_host_key(const __u8* address, __u8 is_ipv6) {
+  const sepal_word* words = (const sepal_word*)address;
+  struct sepal_choice_key key = {SEPAL_POLICY_HOSTS + is_ipv6, words[0] ^ words[2] * 0x9e3779b1U,
+                                 words[1] ^ words[3] * 0x9e3779b1U};
+
+  return key;
+}
+
+SEPAL_JUDGE_INLINE int sepal_is_host(const struct sepal_host* host, const __u8* address) {
+  const sepal_word* a = (const sepal_word*)host->address;
+  const sepal_word* b = (const sepal_word*)address;
+
+  return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])) == 0;
+}
+
 /* --- maps of the host --------------------------------------------------------------------------------------------- */
 
-/* sepal_spaces (hash): VNI → the tenant's tables. This one entry is what makes a new policy true for all of a tenant's
- * ports at once: packets read it once. sepal_prefixes and sepal_choices (hash of maps) lead from it to the tables. */
+/* sepal_spaces_2 (hash): VNI → the tenant's tables. This one entry is what makes a new policy true for all of a
+ * tenant's ports at once: packets read it once. sepal_ends_2 and sepal_choices_2 (hash of maps) lead from it to the
+ * tables. */
 struct sepal_space {
   __u64 id; /* hash of the tables' content */
 };
@@ -193,6 +231,10 @@ struct sepal_untracked_bucket {
   struct sepal_untracked_flow flows[SEPAL_UNTRACKED_WAYS];
 };
 SEPAL_STATIC_ASSERT(sizeof(struct sepal_untracked_bucket) == 232, "layout shared with the kernel");
+
+/* What may be let go has a TTL from … to. */
+#define SEPAL_USUAL_TTL_MIN 64
+#define SEPAL_USUAL_TTL_MAX 191
 
 /* skb->mark, as the rule that runs the program sets it for the time of the verdict. What is asked: whether a connection
  * may begin; or, by LET_GO and ANSWERS, */

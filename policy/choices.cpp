@@ -142,18 +142,20 @@ class Writer {
   }
 
  private:
-  void add_choice(const sepal_choice_key& key, const sepal_choice& choice) {
+  void add_choice(const sepal_choice_key& key, const sepal_choice& choice, PortRange details = {}) {
     ChoiceEntry& entry = tables_.choices.emplace_back();
     entry.key = key;
     entry.value.by_port.choice = choice;
+    entry.value.by_port.first = details.first;
+    entry.value.by_port.last = details.last;
   }
 
   void add_protocol(const sepal_choice_key& key, std::vector<const RankedRule*> rules, const sepal_choice& any) {
     std::vector<Segment> segments = settle(rules);
     // What rules of any protocol say stands behind all of it.
     for (Segment& segment : segments) prefer(segment.choice, any);
-    const bool whole = segments.size() == 1 && segments[0].details == PortRange{};
-    if (whole) return add_choice(key, segments[0].choice);
+    // One range needs no table: what is said of other ports stands in the entry for any protocol.
+    if (segments.size() == 1) return add_choice(key, segments[0].choice, segments[0].details);
     ChoiceEntry& entry = tables_.choices.emplace_back();
     entry.key = key;
     entry.value.by_port.table = table_of(segments, any);

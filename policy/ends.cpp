@@ -2,6 +2,7 @@
 // the entries that change something.
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "policy/parts.hpp"
 
@@ -82,6 +83,14 @@ sepal_prefix_key key_of(const IpPrefix& prefix) {
   return key;
 }
 
+ChoiceEntry host_entry(const IpAddr& address, const sepal_end& end) {
+  ChoiceEntry entry;
+  std::copy(address.bytes.begin(), address.bytes.end(), entry.value.host.address);
+  entry.key = sepal_host_key(entry.value.host.address, address.is_v4() ? 0 : 1);
+  entry.value.host.end = end;
+  return entry;
+}
+
 bool same(const sepal_end& a, const sepal_end& b) {
   return a.set == b.set && a.networks_only == b.networks_only && a.egress_policy == b.egress_policy &&
          a.ingress_policy == b.ingress_policy;
@@ -97,6 +106,7 @@ void add_ends(const Network& network, const Numbers& numbers, Tables& tables) {
   };
   Sets sets;
   std::vector<Cover> covers;  // of the prefix at hand, widest first
+  std::vector<ChoiceEntry> hosts;
   for (const auto& [prefix, said] : gather(network, numbers)) {
     while (!covers.empty() && !covers.back().prefix.contains(prefix)) covers.pop_back();
     Cover cover{prefix, covers.empty() ? Said{} : covers.back().said, {}};
@@ -116,6 +126,8 @@ void add_ends(const Network& network, const Numbers& numbers, Tables& tables) {
     if (cover.said.receiver != nullptr) cover.end.ingress_policy = numbers.policy_of(*cover.said.receiver);
     cover.end.set = sets.number(names);
 
+    if (said.sender != nullptr && prefix == IpPrefix::host(prefix.address))
+      hosts.push_back(host_entry(prefix.address, cover.end));
     const sepal_end around = covers.empty() ? sepal_end{} : covers.back().end;
     if (!same(cover.end, around)) {
       PrefixEntry& entry = tables.prefixes.emplace_back();
@@ -125,6 +137,16 @@ void add_ends(const Network& network, const Numbers& numbers, Tables& tables) {
     covers.push_back(std::move(cover));
   }
   sets.add_pages(tables.choices);
+  // Of two with the same key the first stays; the other's address is in the trie.
+  const auto key = [](const ChoiceEntry& entry) {
+    return std::tuple(entry.key.policy, entry.key.selector, entry.key.protocol);
+  };
+  std::stable_sort(hosts.begin(), hosts.end(),
+                   [&](const ChoiceEntry& a, const ChoiceEntry& b) { return key(a) < key(b); });
+  hosts.erase(std::unique(hosts.begin(), hosts.end(),
+                          [&](const ChoiceEntry& a, const ChoiceEntry& b) { return key(a) == key(b); }),
+              hosts.end());
+  tables.choices.insert(tables.choices.end(), hosts.begin(), hosts.end());
 }
 
 }  // namespace sepal::policy

@@ -107,11 +107,12 @@ const CompiledRule* Dataplane::pick(const Run& run, View view) const {
     if (asks_untracked(rule->rule.spec) && !lets_go(run, *rule)) continue;
     if (best == nullptr) {
       best = rule;
-    } else if (best->rule.spec.actions != rule->rule.spec.actions ||
-               best->rule.spec.skip_hw != rule->rule.spec.skip_hw) {
-      // Within one priority the kernel asks mask by mask in no order that a configuration decides.
+    } else if (best->rule.spec.actions != rule->rule.spec.actions) {
+      // Within one priority the kernel asks mask by mask in an order that a configuration does not decide for sure.
       const_cast<Run&>(run).fault("two rules of one priority differ: " + to_text(best->rule) + " | " +
                                   to_text(rule->rule));
+    } else if (rule->depth < best->depth) {
+      best = rule;  // it was written first, and so was its mask
     }
   }
   return best;
@@ -193,7 +194,9 @@ bool Dataplane::judge(Run& run) const {
 }
 
 bool Dataplane::lets_go(const Run& run, const CompiledRule& rule) const {
-  if (!run.packet.unseen || is_dhcp(run.packet)) return false;
+  const Packet& packet = run.packet;
+  const bool usual = !packet.fragment && packet.ttl >= SEPAL_USUAL_TTL_MIN && packet.ttl <= SEPAL_USUAL_TTL_MAX;
+  if (!usual || !packet.unseen || is_dhcp(packet)) return false;
   for (const Action& action : rule.rule.spec.actions) {
     const auto* mark = std::get_if<SkbeditMark>(&action.kind);
     if (mark == nullptr || (mark->mark & SEPAL_MARK_LET_GO) == 0) continue;

@@ -24,6 +24,7 @@ void compile_port(const Plan& plan, const TenantPlan& tenant, const LocalPort& p
   group4_egress(block, tenant);
   group5_punted(block, tenant, &port);
   group6_port(block, tenant, port);
+  group7_usual(block, tenant, Routes::all, &port);
   group7_fresh(block, tenant, Routes::all, &port);
   // What a route into a peer's network needs of the peer in this block.
   for (const TenantPlan* peer : tenant.peers) {
@@ -46,6 +47,7 @@ void compile_overlay(const Plan& plan, RuleSet& out) {
     group3_encap(block, *tenant, Routes::local_only);
     group4_egress(block, *tenant);
     group5_punted(block, *tenant, nullptr);
+    group7_usual(block, *tenant, Routes::local_only);
     group7_fresh(block, *tenant, Routes::local_only);
   }
 }
@@ -123,37 +125,51 @@ uint32_t goto_target(const Rule& rule) {
   return 0;  // chain 0 is nobody's target
 }
 
-// depth of a rule = 0 without a goto, else one more than the deepest rule of the target chain; and beyond all others
-// where first datagrams are let go past conntrack, for by then the rules that know their answers stand in every block.
+// How many steps a rule waits for others than what it leads to. Where first datagrams are let go past conntrack: for
+// the rules that know their answers, until those stand in every block. In group 2's first priority: the kernel asks
+// masks in the order in which they came, and software's first one is for what is established, the next for what begins.
+unsigned steps_behind(const CompiledRule& compiled) {
+  const RuleId& id = compiled.rule.id;
+  const RuleSpec& spec = compiled.rule.spec;
+  if (id.chain == 0) return asks_untracked(spec) ? limits::kGotoDepthMax : 0U;
+  if (id.prio != 1 || parse_chain(id.chain).group != Group::nat) return 0;
+  return spec.match.keys().size() == 1 ? 0U : spec.match.find(Key::ip_proto) != nullptr ? 1U : 2U;
+}
+
+// depth of a rule = 0 without a goto, else one more than the deepest rule of the target chain, and what it waits for.
 // Rules are sorted by device and chain; within a device the goto graph is small and acyclic (an invariant; a cycle
 // would end here at the bound, and lint names it).
 void set_depths(std::vector<CompiledRule>& rules) {
   struct Chain {
-    std::set<uint32_t> targets;
-    uint8_t depth = 0;  // of its deepest rule
+    std::set<std::pair<uint32_t, unsigned>> targets;  // with steps_behind() of who leads there
+    uint8_t depth = 0;                                // of its deepest rule
   };
   std::vector<uint32_t> targets;
+  std::vector<unsigned> steps;
   for (auto begin = rules.begin(); begin != rules.end();) {
     auto end = std::find_if(begin, rules.end(),
                             [&](const CompiledRule& r) { return r.rule.id.device != begin->rule.id.device; });
     std::map<uint32_t, Chain> chains;
     targets.clear();
+    steps.clear();
     for (auto rule = begin; rule != end; ++rule) {
       targets.push_back(goto_target(rule->rule));
+      steps.push_back(steps_behind(*rule));
       const bool again = rule != begin && rule->rule.id.chain == std::prev(rule)->rule.id.chain &&
                          targets.back() == targets[targets.size() - 2];
-      if (targets.back() != 0 && !again) chains[rule->rule.id.chain].targets.insert(targets.back());
+      if (targets.back() == 0 || (again && steps.back() == steps[steps.size() - 2])) continue;
+      chains[rule->rule.id.chain].targets.emplace(targets.back(), steps.back());
     }
-    const auto depth_to = [&chains](uint32_t target) {
+    const auto depth_to = [&chains](uint32_t target, unsigned behind) {
       const auto found = chains.find(target);
-      return static_cast<uint8_t>((found == chains.end() ? 0 : found->second.depth) + 1);
+      return static_cast<uint8_t>((found == chains.end() ? 0 : found->second.depth) + 1 + behind);
     };
     bool changed = true;
     for (unsigned round = 0; changed && round <= limits::kGotoDepthMax; ++round) {
       changed = false;
       for (auto& [number, chain] : chains) {
-        for (const uint32_t target : chain.targets) {
-          const uint8_t depth = depth_to(target);
+        for (const auto& [target, behind] : chain.targets) {
+          const uint8_t depth = depth_to(target, behind);
           if (depth <= chain.depth) continue;
           chain.depth = depth;
           changed = true;
@@ -161,9 +177,8 @@ void set_depths(std::vector<CompiledRule>& rules) {
       }
     }
     for (auto rule = begin; rule != end; ++rule) {
-      const uint32_t target = targets[static_cast<size_t>(rule - begin)];
-      const unsigned later = rule->rule.id.chain == 0 && asks_untracked(rule->rule.spec) ? limits::kGotoDepthMax : 0;
-      rule->depth = target == 0 ? uint8_t{0} : static_cast<uint8_t>(depth_to(target) + later);
+      const auto index = static_cast<size_t>(rule - begin);
+      rule->depth = targets[index] == 0 ? uint8_t{0} : depth_to(targets[index], steps[index]);
     }
     begin = end;
   }

@@ -10,7 +10,8 @@
 // own, whole, not too big, with a TTL that is far from its end, by one mask. It does what the rule that hardware has
 // for them does. And of a UDP flow that stays in the tenant's networks the first datagram need not be tracked: where
 // security groups let it begin, a program remembers it and it goes straight to routing. Most of what UDP asks is
-// answered once, and neither question nor answer then costs a connection.
+// answered once, and neither question nor answer then costs a connection. What makes a datagram usual the program looks
+// at itself, for a mask costs by how far its first key is from its last, and the TTL stands far behind the addresses.
 #include "bpf/policy_layout.h"
 #include "config/guests.hpp"
 #include "tc/pipeline/plan.hpp"
@@ -71,15 +72,14 @@ void add_size_check(Block& block, uint16_t mtu, uint32_t per_second, const Tag& 
 // TTLs by their first two bits: 64 to 127, where most systems begin and what has come through some routers still is,
 // and 128 to 191, where others begin. All else takes the long way, to the same end.
 constexpr uint32_t kUsualTtl[] = {0x40, 0x80};
-constexpr uint32_t kUsualTtlMask = 0xc0;
+constexpr uint32_t kTtlMask = 0xc0;
+static_assert(SEPAL_USUAL_TTL_MIN == kUsualTtl[0] && SEPAL_USUAL_TTL_MAX == (kUsualTtl[1] | (~kTtlMask & 0xff)));
 
-Match usual(const IpPrefix& source, const MacAddr& mac, uint8_t protocol, uint32_t ttl) {
+Match sent_by(const IpPrefix& source, const MacAddr& mac, uint8_t protocol) {
   return Match()
       .mac(Key::src_mac, mac)
       .eth_type(eth_of(source.family()))
       .set(Key::ip_proto, protocol)
-      .set(Key::ip_ttl, ttl, kUsualTtlMask)
-      .set(Key::ip_flags, 0, kIpFlagFrag)
       .ip(Key::src_ip4, source);
 }
 
@@ -95,10 +95,8 @@ void add_untracked(Block& block, const TenantPlan& tenant, const LocalPort& port
     const auto family = static_cast<size_t>(source.family());
     for (const IpPrefix& network : tenant.untracked) {
       if (network.family() != source.family()) continue;
-      for (const uint32_t ttl : kUsualTtl) {
-        block.add(0, kPrioUntracked[family], eth_of(source.family()),
-                  usual(source, port.port->mac, kProtoUdp, ttl).ip(Key::dst_ip4, network), let_go, tag);
-      }
+      block.add(0, kPrioUntracked[family], eth_of(source.family()),
+                sent_by(source, port.port->mac, kProtoUdp).ip(Key::dst_ip4, network), let_go, tag);
     }
   }
 }
@@ -114,8 +112,11 @@ void add_usual(Block& block, const TenantPlan& tenant, const LocalPort& port, co
     const auto family = static_cast<size_t>(source.family());
     for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {
       for (const uint32_t ttl : kUsualTtl) {
-        block.add(0, kPrioUsual[family], eth_of(source.family()), usual(source, port.port->mac, protocol, ttl), enter,
-                  tag);
+        block.add(0, kPrioUsual[family], eth_of(source.family()),
+                  sent_by(source, port.port->mac, protocol)
+                      .set(Key::ip_ttl, ttl, kTtlMask)
+                      .set(Key::ip_flags, 0, kIpFlagFrag),
+                  enter, tag);
       }
     }
   }

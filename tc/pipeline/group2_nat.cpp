@@ -2,6 +2,9 @@
 // Arrives: packets that have been through `ct zone Z nat`; known connections are already translated. Matched: the
 // state. Left on the packet: nothing new. A miss (no state at all) is counted and dropped.
 //
+// Software looks a packet up once for each mask, which costs by how far its first key is from its last; and the state
+// stands far behind all others. So what is established meets the state alone first, in a rule of software's own.
+//
 // The hardware may hold the two rules that lead known connections on; everything else misses there and comes up to
 // software. act_ct does not translate on lookup a packet in state NEW, nor an error in the connection's original
 // direction (the guest's own "port unreachable"): both are led through `ct commit nat` again, which applies the mapping
@@ -31,6 +34,7 @@ void group2_nat(Block& block, const TenantPlan& tenant, const LocalPort* from) {
   Tag software = hardware;
   software.skip_hw = true;
 
+  block.add(chain, 1, kEthAll, Match().ct_state(kCtTrk | kCtEst), {goto_chain(encap)}, software);
   for (Family family : kFamilies) {
     block.add(chain, 1, kEthAll, block.inner(tenant.vni).eth_type(eth_of(family)).ct_state(kCtTrk | kCtEst),
               {goto_chain(encap)}, hardware);

@@ -1,8 +1,8 @@
 // Group 7, new connections: software only, one chain for each VNI in every block.
-// Arrives: packets in state NEW that no connection has been committed for. Matched: multicast drops (nothing here
-// forwards it, and a default route must not carry it out), and so does TCP that does not begin with SYN (else a
-// connection that was deleted would come back by itself); then the destination, longest prefix first: what has no route
-// drops before any state exists. In a tenant with security groups a program judges what would begin, before anything is
+// Arrives: packets in state NEW that no connection has been committed for. Matched: TCP that does not begin with SYN
+// drops (else a connection that was deleted would come back by itself); then the destination, longest prefix first:
+// what has no route drops before any state exists, and so does multicast (nothing here forwards it, and a default route
+// must not carry it out). In a tenant with security groups a program judges what would begin, before anything is
 // committed, and in one with a bound of connections another; they drop by themselves, and their actions count it. A
 // guest that answers as a DHCP server, and is not said to be one, drops before all that: who did not ask it (a client
 // that did has begun the connection) would take its word for the network's. Left on the packet: a committed connection,
@@ -11,6 +11,9 @@
 //
 // Only what differs stands here: the tenant's own subnets are one entry each, whoever of their addresses is where; an
 // absent address within them costs a connection entry and drops in group 3.
+//
+// Software looks a packet up once for each mask. What most connections begin with, a SYN to the tenant's own subnets,
+// would meet ten of groups 2 and 7; so it is committed in group 2's chain already.
 #include "bpf/policy_layout.h"
 #include "policy/network.hpp"
 #include "tc/pipeline/plan.hpp"
@@ -18,7 +21,7 @@
 namespace sepal::tc {
 namespace {
 
-constexpr uint16_t kPrioMulticast = 1;
+constexpr uint16_t kPrioUsual = 1;  // in group 2's chain, where what is established stands, too
 constexpr uint16_t kPrioNoSyn = 2;
 constexpr uint16_t kPrioRogue = 2;
 constexpr uint16_t kPrioUnpublished = 3;
@@ -47,15 +50,39 @@ std::vector<Action> admitted(const Block& block, const TenantPlan& tenant, bool 
   return actions;
 }
 
+// What has a way begins here. Also while nobody judges: when the tenant gets groups, its connections are judged by what
+// they are marked with.
+std::vector<Action> begun(const Block& block, const TenantPlan& tenant, bool from_peer) {
+  const uint32_t mark = kMarkCommitted | (from_peer ? kMarkFromPeer : 0U);
+  return admitted(block, tenant, from_peer,
+                  {ct_commit(tenant.zone, mark, mark), goto_chain(block.chain(Group::encap, tenant.vni))});
+}
+
 }  // namespace
+
+void group7_usual(Block& block, const TenantPlan& tenant, Routes routes, const LocalPort* port) {
+  // Whoever counts what a guest begins counts all of it, in group 2.
+  if (port != nullptr && port->limits.new_connections_per_second) return;
+  const uint32_t chain = block.chain(Group::nat, tenant.vni);
+  constexpr uint32_t kBegun = kMarkCommitted | kMarkTranslated;
+  for (const DestinationClass& destination : tenant.block_usual[static_cast<size_t>(routes)]) {
+    Tag tag{Group::nat, tenant.vni, destination.where};
+    tag.skip_hw = true;
+    block.add(chain, kPrioUsual, kEthAll,
+              ip_protocol(destination.to.family(), kProtoTcp)
+                  .ct_state(kCtTrk | kCtNew, kCtEst | kCtRel | kCtInv)
+                  .set(Key::ct_mark, 0, kBegun)
+                  .set(Key::tcp_flags, kTcpSyn, kTcpSyn)
+                  .ip(Key::dst_ip4, destination.to),
+              begun(block, tenant, false), tag);
+  }
+}
 
 void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes, const LocalPort* port) {
   const uint32_t chain = block.chain(Group::fresh, tenant.vni);
   const uint32_t encap = block.chain(Group::encap, tenant.vni);
   // In a port's block the chains with local routes only are those of peers: what comes here is another tenant's.
   const bool from_peer = block.kind() == BlockKind::port && routes == Routes::local_only;
-  // Also while nobody judges: when the tenant gets groups, its connections are judged by what they are marked with.
-  const uint32_t committed = kMarkCommitted | (from_peer ? kMarkFromPeer : 0U);
   Tag tag{Group::fresh, tenant.vni, tenant.tenant->where};
   tag.skip_hw = true;
   auto dropped = [&tag](DropReason reason) {
@@ -65,7 +92,8 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes, const L
   };
 
   for (Family family : kFamilies) {
-    block.add(chain, kPrioMulticast, kEthAll, multicast(family), {drop()}, dropped(DropReason::multicast));
+    block.add(chain, prefix_prio(multicast_network(family), kPrioPrefix, 2), kEthAll, multicast(family), {drop()},
+              dropped(DropReason::multicast));
     block.add(chain, kPrioNoSyn, kEthAll, ip_protocol(family, kProtoTcp).set(Key::tcp_flags, 0, kTcpSyn), {drop()},
               dropped(DropReason::no_syn));
   }
@@ -91,15 +119,14 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes, const L
     }
   }
   for (const DestinationClass& destination : tenant.block_classes[static_cast<size_t>(routes)]) {
-    tag.where = destination.where;
     const Family family = destination.to.family();
+    if (multicast_network(family).contains(destination.to)) continue;  // whatever a route says
+    tag.where = destination.where;
     const uint16_t prio = prefix_prio(destination.to, kPrioPrefix, 2);
     const Match match = Match().eth_type(eth_of(family)).ip(Key::dst_ip4, destination.to);
     switch (destination.kind) {
       case DestinationClass::Kind::plain:
-        block.add(chain, prio, kEthAll, match,
-                  admitted(block, tenant, from_peer, {ct_commit(tenant.zone, committed, committed), goto_chain(encap)}),
-                  tag);
+        block.add(chain, prio, kEthAll, match, begun(block, tenant, from_peer), tag);
         break;
       case DestinationClass::Kind::open:
         for (const config::Nat& nat : tenant.tenant->nat) {

@@ -48,7 +48,10 @@ bool protocols_meet(const RuleId& a, const RuleId& b) {
   return a.protocol == b.protocol || a.protocol == kEthAll || b.protocol == kEthAll;
 }
 
-bool same_effect(const RuleSpec& a, const RuleSpec& b) { return a.actions == b.actions && a.skip_hw == b.skip_hw; }
+// Whether it matters to no packet, and to no count of drops, which of two it meets; also where hardware holds only one.
+bool same_effect(const CompiledRule& a, const CompiledRule& b) {
+  return a.rule.spec.actions == b.rule.spec.actions && a.origin.drop == b.origin.drop;
+}
 
 // I5: rules of one priority are asked mask by mask, in no order that the configuration decides. So those that differ
 // must not meet. Rules of one mask meet only if they are equal; for two masks the values under their common bits tell.
@@ -75,7 +78,7 @@ void check_ties(Lint& lint, ChainRules::const_iterator begin, ChainRules::const_
         auto met = values.find(value_under(both, rule->rule.spec.match));
         if (met == values.end()) continue;
         for (const CompiledRule* other : met->second) {
-          if (same_effect(rule->rule.spec, other->rule.spec)) continue;
+          if (same_effect(*rule, *other)) continue;
           lint.find("I5", *rule,
                     "meets another rule of its priority that does something else: " + to_text(other->rule));
           break;
@@ -147,7 +150,7 @@ void check_overtaking(Lint& lint, const LintBlock& block, const ChainRules& chai
     for (const CompiledRule* hardware : chain) {
       if (!in_hardware(*hardware) || hardware->rule.id.prio < software->rule.id.prio) continue;
       if (!protocols_meet(hardware->rule.id, software->rule.id)) continue;
-      if (!mine.match.overlaps(hardware->rule.spec.match)) continue;
+      if (!mine.match.overlaps(hardware->rule.spec.match) || same_effect(*software, *hardware)) continue;
       if (is_shortcut_of(*software, *hardware)) {
         if (hardware->rule.spec.match.covers(mine.match)) break;  // no worse rule gets any of its packets
         continue;

@@ -246,7 +246,9 @@ void resolve(Plan& plan, TenantPlan& tenant) {
   tenant.untracked = untracked_networks(tenant);
   for (Routes routes : {Routes::all, Routes::local_only}) {
     tenant.block_targets[static_cast<size_t>(routes)] = targets_in_block(tenant, routes);
-    tenant.block_classes[static_cast<size_t>(routes)] = classify(tenant, routes);
+    const size_t index = static_cast<size_t>(routes);
+    tenant.block_classes[index] = classify(tenant, routes);
+    tenant.block_usual[index] = usual_classes(tenant, tenant.block_classes[index]);
   }
 }
 
@@ -412,6 +414,24 @@ std::vector<DestinationClass> classify(const TenantPlan& tenant, Routes routes) 
   return {kept.begin(), kept.end()};
 }
 
+std::vector<DestinationClass> usual_classes(const TenantPlan& tenant, const std::vector<DestinationClass>& classes) {
+  std::vector<DestinationClass> usual;
+  for (const config::Subnet& subnet : tenant.tenant->subnets) {
+    // The nearest class around it, then those within it: each must say the same. They are sorted, the wider one first.
+    bool plain = false;
+    for (const DestinationClass& entry : classes) {
+      const bool is_plain = entry.kind == DestinationClass::Kind::plain;
+      if (entry.to.contains(subnet.prefix)) {
+        plain = is_plain;
+      } else if (subnet.prefix.contains(entry.to)) {
+        plain = plain && is_plain;
+      }
+    }
+    if (plain) usual.push_back({DestinationClass::Kind::plain, subnet.prefix, DropReason::none, subnet.where});
+  }
+  return usual;
+}
+
 std::vector<Target> targets_in_block(const TenantPlan& tenant, Routes routes) {
   std::vector<Target> entries = tenant.targets;
   for (Target& target : entries) {
@@ -447,10 +467,12 @@ Match fragments(Family family) { return Match().eth_type(eth_of(family)).set(Key
 
 Match expiring_ttl(Family family) { return Match().eth_type(eth_of(family)).set(Key::ip_ttl, 0, 0xfe); }
 
-Match multicast(Family family) {
-  static const IpPrefix kGroups[] = {*IpPrefix::parse("224.0.0.0/4"), *IpPrefix::parse("ff00::/8")};
-  return Match().eth_type(eth_of(family)).ip(Key::dst_ip4, kGroups[static_cast<size_t>(family)]);
+const IpPrefix& multicast_network(Family family) {
+  static const IpPrefix kNetworks[] = {*IpPrefix::parse("224.0.0.0/4"), *IpPrefix::parse("ff00::/8")};
+  return kNetworks[static_cast<size_t>(family)];
 }
+
+Match multicast(Family family) { return Match().eth_type(eth_of(family)).ip(Key::dst_ip4, multicast_network(family)); }
 
 Match ip_protocol(Family family, uint8_t protocol) {
   return Match().eth_type(eth_of(family)).set(Key::ip_proto, protocol);

@@ -87,6 +87,8 @@ struct TenantPlan {
   // What stands in a block, by Routes: targets_in_block() and classify(), the same in all blocks.
   std::array<std::vector<Target>, 2> block_targets;
   std::array<std::vector<DestinationClass>, 2> block_classes;
+  // The tenant's subnets all of which is `plain`.
+  std::array<std::vector<DestinationClass>, 2> block_usual;
   // Networks to which a UDP flow's first datagram may go past conntrack; none: everything is tracked.
   std::vector<IpPrefix> untracked;
   [[nodiscard]] bool translates() const { return !tenant->nat.empty(); }
@@ -175,6 +177,8 @@ void group6_port(Block& block, const TenantPlan& tenant, const LocalPort& port);
 void group6_uplink(Block& block, const TenantPlan* tenant);  // null: the public side
 // `port`: whose block this is, in its own tenant's chain; null for peers and in the other blocks.
 void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes, const LocalPort* port = nullptr);
+// What group 7 does with most of what begins, in group 2's chain. Not of peers, and not in the uplink's block.
+void group7_usual(Block& block, const TenantPlan& tenant, Routes routes, const LocalPort* port = nullptr);
 
 // The last rule of every chain stands here; nothing else does.
 inline constexpr uint16_t kPrioLast = 1000;
@@ -186,6 +190,7 @@ std::vector<IpAddr> gateways_of(const config::Tenant& tenant);
 uint16_t prefix_prio(const IpPrefix& prefix, uint16_t base, uint16_t stride = 1);
 
 std::vector<DestinationClass> classify(const TenantPlan& tenant, Routes routes);
+std::vector<DestinationClass> usual_classes(const TenantPlan& tenant, const std::vector<DestinationClass>& classes);
 // The targets that hold in a block, less those that change nothing. With local routes only: local ports, and drops
 // where another route is nested in one.
 std::vector<Target> targets_in_block(const TenantPlan& tenant, Routes routes);
@@ -193,7 +198,8 @@ std::vector<Target> targets_in_block(const TenantPlan& tenant, Routes routes);
 // eth_type + the fragment bit or an expiring TTL: what must leave the fast path before conntrack and routing.
 Match fragments(Family family);
 Match expiring_ttl(Family family);
-Match multicast(Family family);                      // eth_type + a destination that is a group
+Match multicast(Family family);  // eth_type + a destination that is a group
+const IpPrefix& multicast_network(Family family);
 Match ip_protocol(Family family, uint8_t protocol);  // eth_type + ip_proto
 // For what may be about a datagram that was let go past conntrack: `then` if it is, else the next rule.
 std::vector<Action> about_untracked(const Block& block, const TenantPlan& tenant, std::vector<Action> then);

@@ -20,6 +20,11 @@ bool commits(const Rule& rule) {
   });
 }
 
+// Group 2's rule for what is established, as software alone has it: without the keys that a NIC needs beside the state.
+bool looks_at_state_alone(const Rule& rule) {
+  return rule.spec.match == Match().ct_state(kCtTrk | kCtEst) && rule.id.chain != 0;
+}
+
 bool wants_state(const Rule& rule, uint32_t bits) {
   const KeyMatch* state = rule.spec.match.find(Key::ct_state);
   return state != nullptr && (state->value_u32() & bits) != 0;
@@ -29,7 +34,8 @@ bool wants_state(const Rule& rule, uint32_t bits) {
 
 std::string_view software_reason(const Rule& rule) {
   if (!rule.spec.skip_hw) return {};
-  if (is_shortcut(rule.spec)) return "a shortcut of software's: hardware takes the longer way to the same end";
+  if (is_shortcut(rule.spec) || looks_at_state_alone(rule))
+    return "a shortcut of software's: hardware takes the longer way to the same end";
   if (runs_program(rule)) return "runs an eBPF program";
   if (commits(rule)) return "commits a connection, which only the kernel does";
   if (wants_state(rule, kCtRel | kCtInv)) return "a NIC never marks a packet related or invalid";

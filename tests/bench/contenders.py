@@ -24,6 +24,7 @@ CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 CLIENT_MAC, SERVER_MAC = "02:00:00:00:0b:01", "02:00:00:00:0b:02"
 SERVICE, SOURCES = 8000, 60_000  # as the generator numbers its flows
 SERVICES = 100  # ports that policies allow, beginning with the first
+NOTED_SECONDS = 30  # how long sepal's notes are kept
 
 TABLE = """\
 table bridge filter {
@@ -37,20 +38,40 @@ table bridge filter {
 
 
 @dataclass
+class Notes:
+    """What sepal remembers of datagrams that it let go past conntrack."""
+
+    _gone: float = 0  # by the monotonic clock
+
+    def wait(self) -> None:
+        time.sleep(max(0.0, self._gone - time.monotonic()))
+
+    def taken(self) -> None:
+        self._gone = time.monotonic() + NOTED_SECONDS
+
+
+@dataclass
 class Contender:
-    """A run's flows are none of an earlier run, but for where `forget` leaves nothing of those at all (`again`)."""
+    """A run's flows are none of an earlier run, but for where `forget` leaves nothing of those at all (`again`). What a run of
+    datagrams leaves in `notes`, the next one that leaves its own there waits for."""
 
     namespace: Namespace  # where conntrack and the switch are
     client: str  # ends, in the generator's words
     server: str
     again: bool = False
     switch: OpenVSwitch | None = None
+    notes: Notes | None = None
     used: int = field(default=0, init=False)
 
     def run(self, command: str, **options: float) -> dict[str, Any]:
         """One run of the generator, and what the switch had to do for it: `tracked` connections, `asked` user space."""
         asked = self.switch.missed() if self.switch else 0
+        notes = self.notes if command == "datagrams" else None
+        if notes:
+            notes.wait()
         told = self.generate(command, **options)
+        if notes:
+            notes.taken()
         told["tracked"] = self._tracked()
         told["asked"] = self.switch.missed() - asked if self.switch else 0
         self.forget()
@@ -149,13 +170,14 @@ class Switches:
         return made
 
     def act_ct(self) -> Contender:
-        """The least that flower and act_ct can be: two chains, one rule for what is established and one for what is new."""
+        """The least that flower and act_ct can be: two chains, one rule for what is established and one for what is new. They
+        look at the state and nothing else: an `eth_type` beside it makes the mask 56 times as long."""
         made = self._make("actct")
         made.namespace.run(["tc", "-batch", "-"], input="".join(
             f"qdisc add dev {here} clsact\n"
-            f"filter add dev {here} ingress prio 1 protocol ip flower action ct zone 1 pipe action goto chain 1\n"
-            f"filter add dev {here} ingress chain 1 prio 1 protocol ip flower ct_state +trk+est action mirred egress redirect dev {there}\n"
-            f"filter add dev {here} ingress chain 1 prio 2 protocol ip flower ct_state +trk+new action ct commit zone 1 pipe "
+            f"filter add dev {here} ingress prio 1 protocol all matchall action ct zone 1 pipe action goto chain 1\n"
+            f"filter add dev {here} ingress chain 1 prio 1 protocol all flower ct_state +trk+est action mirred egress redirect dev {there}\n"
+            f"filter add dev {here} ingress chain 1 prio 2 protocol all flower ct_state +trk+new action ct commit zone 1 pipe "
             f"action mirred egress redirect dev {there}\n"
             for here, there in (("a", "b"), ("b", "a"))))
         return made
@@ -180,7 +202,8 @@ class Switches:
         for name in rules:
             for port in "ab":
                 deafen(lab.guest(name, port))
-        return {name: Contender(lab.ns("h1"), lab.end(name, "a"), lab.end(name, "b")) for name in rules}
+        notes = Notes()  # the host's, whoever took them
+        return {name: Contender(lab.ns("h1"), lab.end(name, "a"), lab.end(name, "b"), notes=notes) for name in rules}
 
     def void(self) -> Contender:
         """Where frames end as soon as they are sent."""

@@ -82,12 +82,12 @@ Bytes Ip4::bytes() const {
   const auto length = static_cast<uint16_t>(20 + options.size() + payload.size());
   return Bytes{static_cast<uint8_t>(version << 4U | header_words.value_or(words)), 0} +
          big_endian(total_length.value_or(length)) + Bytes{0x12, 0x34} + big_endian(fragment) +
-         Bytes{64, protocol, 0, 0} + address(source) + address(destination) + options + payload;
+         Bytes{ttl, protocol, 0, 0} + address(source) + address(destination) + options + payload;
 }
 
 Bytes Ip6::bytes() const {
   return Bytes{static_cast<uint8_t>(version << 4U), 0, 0, 0} +
-         big_endian(payload_length.value_or(static_cast<uint16_t>(payload.size()))) + Bytes{next_header, 64} +
+         big_endian(payload_length.value_or(static_cast<uint16_t>(payload.size()))) + Bytes{next_header, hop_limit} +
          address(source) + address(destination) + payload;
 }
 

@@ -69,7 +69,8 @@ struct Ip4 {
   uint8_t protocol = 1;
   IpAddr source = ip("198.51.100.7");
   IpAddr destination = ip("203.0.113.10");
-  uint16_t fragment = 0;                 // flags and offset
+  uint16_t fragment = 0;  // flags and offset
+  uint8_t ttl = 64;
   Bytes options;                         // a multiple of 4
   std::optional<uint8_t> header_words;   // default: what is there
   std::optional<uint16_t> total_length;  // default: what is there
@@ -83,6 +84,7 @@ struct Ip6 {
   IpAddr source = ip("2001:db8::7");
   IpAddr destination = ip("2001:db8:ffff::10");
   std::optional<uint16_t> payload_length;
+  uint8_t hop_limit = 64;
   Bytes payload;
   [[nodiscard]] Bytes bytes() const;
 };

@@ -94,8 +94,8 @@ TEST_F(PolicyProgram, pinning_makes_a_file_for_the_program_and_for_each_map) {
   for (const auto& entry : std::filesystem::directory_iterator(bpffs_->path() + "/sepal/lab"))
     files.push_back(entry.path().filename());
   std::sort(files.begin(), files.end());
-  EXPECT_EQ(files, (std::vector<std::string>{"sepal_choices", "sepal_counts", "sepal_events", "sepal_lost",
-                                             "sepal_policy", "sepal_prefixes", "sepal_spaces", "sepal_untracked"}));
+  EXPECT_EQ(files, (std::vector<std::string>{"sepal_choices_2", "sepal_counts", "sepal_ends_2", "sepal_events",
+                                             "sepal_lost", "sepal_policy", "sepal_spaces_2", "sepal_untracked"}));
   std::vector<std::string> names = policies_->names();
   std::sort(names.begin(), names.end());
   EXPECT_EQ(names, files);
@@ -104,7 +104,7 @@ TEST_F(PolicyProgram, pinning_makes_a_file_for_the_program_and_for_each_map) {
 TEST_F(PolicyProgram, a_map_whose_pin_is_gone_is_found_through_the_program_that_rules_run) {
   enforce(policy::compile(one_port({allow_tcp(80, 80)})));
   ASSERT_TRUE(policies_->pin());
-  const std::string spaces = bpffs_->path() + "/sepal/lab/sepal_spaces";
+  const std::string spaces = bpffs_->path() + "/sepal/lab/sepal_spaces_2";
   ASSERT_EQ(::unlink(spaces.c_str()), 0);
   policies_.reset();
   policies_.emplace(load());

@@ -61,6 +61,24 @@ inline Datagram question(const Ends& ends, uint16_t source_port = 40000) {
   return {ends.client, ends.server, source_port};
 }
 
+// The same as IP packets, to be made unusual.
+inline Ip4 four_of(const Ends& ends, uint16_t source_port = 40000) {
+  Ip4 made;
+  made.protocol = kUdp;
+  made.source = ends.client;
+  made.destination = ends.server;
+  made.payload = question(ends, source_port).transport();
+  return made;
+}
+inline Ip6 six_of(const Ends& ends, uint16_t source_port = 40000) {
+  Ip6 made;
+  made.next_header = kUdp;
+  made.source = ends.client;
+  made.destination = ends.server;
+  made.payload = question(ends, source_port).transport();
+  return made;
+}
+
 inline std::vector<uint8_t> errors_of(const Ends& ends) {
   if (ends.client.is_v4()) return {3, 11, 12};
   return {1, 2, 3, 4};

@@ -43,10 +43,19 @@ class ExplainTest : public AgentTest {
 };
 
 TEST_F(ExplainTest, a_first_packet_goes_through_group_7_and_an_established_one_does_not) {
-  const Explanation told = this->told({"blue/web", "tcp", "10.0.0.1", "10.0.0.3:80"});
+  const Explanation told = this->told({"blue/web", "udp", "10.0.0.1", "10.0.0.3:80"});
   ASSERT_EQ(told.ways.size(), 2U);
   EXPECT_EQ(groups(told.ways[0]), (std::vector<unsigned>{0, 2, 7, 3, 4}));
   EXPECT_EQ(groups(told.ways[1]), (std::vector<unsigned>{0, 2, 3, 4}));
+  EXPECT_EQ(told.ways[1].outcome.device, device_index("blue-app"));
+  EXPECT_EQ(told.differences, 0U);
+}
+
+TEST_F(ExplainTest, tcp_within_the_tenants_subnets_begins_in_group_2) {
+  const Explanation told = this->told({"blue/web", "tcp", "10.0.0.1", "10.0.0.3:80"});
+  ASSERT_EQ(told.ways.size(), 2U);
+  for (const Way& way : told.ways) EXPECT_EQ(groups(way), (std::vector<unsigned>{0, 2, 3, 4}));
+  EXPECT_NE(told.ways[0].stops[1].rule, told.ways[1].stops[1].rule);
   EXPECT_EQ(told.ways[1].outcome.device, device_index("blue-app"));
   EXPECT_EQ(told.differences, 0U);
 }

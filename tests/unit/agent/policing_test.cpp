@@ -122,24 +122,28 @@ TEST_F(Policing, connections_that_could_not_be_ended_are_ended_by_the_next_look)
   EXPECT_TRUE(daemon.look_again(change, {})->quiet);
 }
 
-TEST_F(Policing, while_a_rule_of_group_7_is_refused_its_tenant_is_judged_by_every_pass) {
-  apply(usual_config());  // no groups: rules that ask nobody
+// In group 2 those for what begins with a SYN within the tenant's subnets ask.
+TEST_F(Policing, while_a_rule_that_asks_is_refused_its_tenant_is_judged_by_every_pass) {
   const config::Config change = open_to("80");
   const IfIndex app = device_index("blue-app");
-  kernel_.refuse = [&](netlink::BytesView message) -> std::optional<test::FakeKernel::Refusal> {
-    const auto filter = tc::decode_filter(message);
-    if (!filter || filter->rule.id.device != app || tc::parse_chain(filter->rule.id.chain).group != tc::Group::fresh)
-      return std::nullopt;
-    return test::FakeKernel::Refusal{EBUSY, ""};
-  };
-  const PassReport refused = apply(change);
-  EXPECT_FALSE(refused.outcome.refusals.empty());
-  EXPECT_EQ(judged(), 0U);
-  const uint32_t by_the_former_rule = connect(22);
-  kernel_.refuse = nullptr;
-  apply(change);
-  EXPECT_FALSE(lives(by_the_former_rule));
-  EXPECT_EQ(judged(), space_of(change));
+  for (const tc::Group group : {tc::Group::nat, tc::Group::fresh}) {
+    apply(usual_config());  // no groups: rules that ask nobody
+    kernel_.refuse = [&](netlink::BytesView message) -> std::optional<test::FakeKernel::Refusal> {
+      const auto filter = tc::decode_filter(message);
+      if (!filter || filter->rule.id.device != app || tc::parse_chain(filter->rule.id.chain).group != group ||
+          (group == tc::Group::nat && filter->rule.spec.match.find(tc::Key::tcp_flags) == nullptr))
+        return std::nullopt;
+      return test::FakeKernel::Refusal{EBUSY, ""};
+    };
+    const PassReport refused = apply(change);
+    EXPECT_FALSE(refused.outcome.refusals.empty());
+    EXPECT_EQ(judged(), 0U);
+    const uint32_t by_the_former_rule = connect(22);
+    kernel_.refuse = nullptr;
+    apply(change);
+    EXPECT_FALSE(lives(by_the_former_rule));
+    EXPECT_EQ(judged(), space_of(change));
+  }
 }
 
 TEST_F(Policing, one_tenant_whose_policy_does_not_fit_stops_no_other) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 
 #include "policy/compile.hpp"
@@ -86,6 +87,67 @@ TEST(Judge, a_port_with_groups_denies_what_no_rule_allows_in_each_direction) {
   EXPECT_FALSE(allowed(blue, flow(kAway, kWeb, kUdp, 80)));
   EXPECT_TRUE(allowed(blue, flow(kWeb, kAway, kUdp, 53)));
   EXPECT_FALSE(allowed(blue, flow(kWeb, kAway, kTcp, 80))) << "what may come in may not go out";
+}
+
+// What they say stands in the same entry, in an entry of its own, or in a table.
+TEST(Judge, ports_begin_and_end_where_a_rule_says) {
+  const auto at_port = [](const std::vector<PortRange>& ranges, std::optional<GroupRule> any, uint16_t detail) {
+    std::vector<GroupRule> rules{from_any(kTcp, ranges)};
+    if (any) rules.push_back(*any);
+    return allowed(network({group("web", std::move(rules))}, {port("web-0", kWeb, {"web"})}),
+                   flow(kAway, kWeb, kTcp, detail));
+  };
+  for (const uint16_t inside : std::initializer_list<uint16_t>{8000, 8001, 8099})
+    EXPECT_TRUE(at_port({{8000, 8099}}, {}, inside)) << inside;
+  for (const uint16_t outside : std::initializer_list<uint16_t>{0, 7999, 8100, 65535}) {
+    EXPECT_FALSE(at_port({{8000, 8099}}, {}, outside)) << outside;
+    EXPECT_FALSE(at_port({{8000, 8099}, {9000, 9000}}, {}, outside)) << outside;
+    EXPECT_TRUE(at_port({{8000, 8099}}, from_any(), outside)) << "a rule of any protocol";
+  }
+  EXPECT_TRUE(at_port({{8000, 8099}, {9000, 9000}}, {}, 9000));
+  EXPECT_TRUE(at_port({{0, 0}}, {}, 0));
+  EXPECT_FALSE(at_port({{0, 0}}, {}, 1));
+  EXPECT_TRUE(at_port({{65535, 65535}}, {}, 65535));
+  EXPECT_FALSE(at_port({{8000, 8099}}, deny(from_any()), 8000)) << "denials first";
+}
+
+// A port's own address is found by a hash, of which two may share one; and the words of an address are none of the
+// other family's.
+TEST(Judge, addresses_that_look_alike_are_told_apart) {
+  const char* const one = "fd00::1";
+  IpAddr other = ip(one);
+  constexpr uint32_t kOdd = 0x9e3779b1U;  // of sepal_host_key()
+  const uint32_t third = 1;
+  for (size_t i = 0; i < 4; ++i) {
+    other.bytes[i] = static_cast<uint8_t>(other.bytes[i] ^ kOdd >> 8U * i);
+    other.bytes[8 + i] = static_cast<uint8_t>(third >> 8U * i);
+  }
+  const auto key_of = [](const IpAddr& address) {
+    alignas(uint32_t) std::array<uint8_t, 16> words = address.bytes;
+    return sepal_host_key(words.data(), 1);
+  };
+  const sepal_choice_key key = key_of(ip(one));
+  const sepal_choice_key same = key_of(other);
+  ASSERT_EQ(std::memcmp(&key, &same, sizeof key), 0) << other.to_string();
+  const SecurityGroup open = group("open", {from_any()});
+  const SecurityGroup closed = group("closed", {});
+  const std::string text = other.to_string();
+  const Network blue = network({open, closed}, {port("a", one, {"closed"}), port("b", text.c_str(), {"open"}),
+                                                port("c", "a00:1::", {}), port("d", kWeb, {"closed"})});
+  EXPECT_FALSE(allowed(blue, flow("fd00::9", one, kTcp, 80)));
+  EXPECT_TRUE(allowed(blue, flow("fd00::9", text.c_str(), kTcp, 80)));
+  EXPECT_TRUE(allowed(blue, flow("fd00::9", "a00:1::", kTcp, 80)));
+  EXPECT_FALSE(allowed(blue, flow(kAway, kWeb, kTcp, 80)));
+}
+
+// Another's route takes over what is delivered, and leaves who sends.
+TEST(Judge, a_route_decides_who_receives_what_is_sent_to_a_ports_address) {
+  Network blue = network({group("open", {from_any()}, {from_any()}), group("closed", {})},
+                         {port("web-0", kWeb, {"open"}), port("db-0", kDb, {"closed"})});
+  EXPECT_TRUE(allowed(blue, flow(kAway, kWeb, kTcp, 80)));
+  blue.routes = {{net("10.0.0.1/32"), "db-0"}};
+  EXPECT_FALSE(allowed(blue, flow(kAway, kWeb, kTcp, 80)));
+  EXPECT_TRUE(allowed(blue, flow(kWeb, kAway, kTcp, 80)));
 }
 
 TEST(Judge, a_group_without_rules_denies_everything) {

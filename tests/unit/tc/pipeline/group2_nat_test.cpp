@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tc/model/walk.hpp"
+#include "tc/rule/build.hpp"
 #include "two_ports.hpp"
 #include "world.hpp"
 
@@ -48,6 +49,37 @@ TEST(Group2, a_limit_of_new_connections_stands_before_group_7) {
   EXPECT_TRUE(limited(kVxlan).empty()) << "what comes from elsewhere";
 }
 
+// The kernel asks the masks of one priority in the order in which they came, and rules are written by depth.
+TEST(Group2, software_looks_at_the_state_alone_before_it_looks_at_more) {
+  const Config config = blue_with_two_ports();
+  const RuleSet rules = compile(config, facts_with_all_ports(config));
+  for (const IfIndex device : {kWeb, kVxlan}) {
+    std::vector<const CompiledRule*> first;
+    for (const CompiledRule& rule : rules.rules) {
+      const RuleId& id = rule.rule.id;
+      if (id.device == device && id.chain == blue(Group::nat) && id.prio == 1) first.push_back(&rule);
+    }
+    std::stable_sort(first.begin(), first.end(),
+                     [](const CompiledRule* a, const CompiledRule* b) { return a->depth < b->depth; });
+    ASSERT_EQ(first.size(), 5U);
+    EXPECT_EQ(first[0]->rule.spec.match, Match().ct_state(kCtTrk | kCtEst));
+    for (const size_t syn : {1U, 2U}) {
+      EXPECT_EQ(first[syn]->rule.spec.match.find(Key::tcp_flags)->value_u32(), 2U) << to_text(first[syn]->rule);
+      EXPECT_GT(first[syn]->depth, first[0]->depth);
+    }
+    for (const size_t hardware : {3U, 4U}) {
+      EXPECT_FALSE(first[hardware]->rule.spec.skip_hw);
+      EXPECT_GT(first[hardware]->depth, first[2]->depth);
+      EXPECT_EQ(first[hardware]->rule.spec.actions, first[0]->rule.spec.actions);
+    }
+    for (const CompiledRule& rule : rules.rules) {
+      const std::vector<Action>& actions = rule.rule.spec.actions;
+      if (rule.rule.id.device != device || actions.back() != goto_chain(blue(Group::nat))) continue;
+      EXPECT_GT(rule.depth, first.back()->depth) << "a jump comes after all of its target";
+    }
+  }
+}
+
 TEST(Group2, translates_again_only_where_something_is_translated) {
   Config config = blue_with_two_ports();
   const auto plain = chain_text(compile(config, facts_with_all_ports(config)), kWeb, blue(Group::nat));
@@ -58,7 +90,9 @@ TEST(Group2, translates_again_only_where_something_is_translated) {
   EXPECT_EQ(translating.size(), plain.size() + 2);
   EXPECT_EQ(chain_text(rules, kVxlan, blue(Group::nat)).size(), plain.size());
   EXPECT_EQ(std::count_if(translating.begin(), translating.end(),
-                          [](const std::string& l) { return l.find("commit") != std::string::npos; }),
+                          [](const std::string& l) {
+                            return l.find("commit") != std::string::npos && l.find("tcp_flags") == std::string::npos;
+                          }),
             2);
 }
 

@@ -102,6 +102,11 @@ TEST(LintL1, a_software_rule_is_not_overtaken_by_a_worse_one_in_hardware) {
                    .add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)}, kSoftware)
                    .breaks("L1"));
   EXPECT_FALSE(Rules()
+                   .add(kEncap, 1, to("10.0.0.1/32"), {redirect(kOther)}, kSoftware)
+                   .add(kEncap, 9, to("10.0.0.0/24"), {redirect(kOther)})
+                   .breaks("L1"))
+      << "it does the same";
+  EXPECT_FALSE(Rules()
                    .add(0, 1, to("10.0.0.1/32"), {drop()}, {true, kEthIpv4})
                    .add(0, 9, Match().eth_type(kEthIpv6), {drop()}, {false, kEthIpv6})
                    .breaks("L1"));

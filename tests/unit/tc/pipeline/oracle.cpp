@@ -214,13 +214,13 @@ Expected Oracle::enter(const Tenant& tenant, Packet packet, From from, IfIndex d
     if (packet.protocol == kProtoTcp && (packet.tcp_flags & (kTcpSyn | kTcpAck | kTcpRst | kTcpFin)) != kTcpSyn) {
       return begins_nothing("TCP that does not begin with SYN");
     }
-    if (packet.dst.is_multicast()) return drop("multicast", {DropReason::multicast});
     if (from == From::port && is_dhcp(packet, false)) {
       for (const Port& port : tenant.ports) {
         if (device_of(tenant, port) == device && !port.dhcp_server && may_send(port, packet.src.family))
           return drop("a DHCP server nobody knows", {DropReason::rogue_service});
       }
     }
+    if (packet.dst.is_multicast()) return drop("multicast", {DropReason::multicast});
     if (from == From::outside) return drop("new from outside", {DropReason::unpublished});
     // A VLAN comes in where the outside does: there nothing begins with an address that translates.
     const bool translates = std::any_of(tenant.nat.begin(), tenant.nat.end(),

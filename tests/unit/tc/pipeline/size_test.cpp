@@ -89,9 +89,9 @@ TEST(Size, rules_grow_with_ports_times_routes_and_ports) {
         const auto count = rules_by_block(config);
         for (size_t i = 0; i < ports; ++i) {
           EXPECT_EQ(count.at(IfIndex(static_cast<uint32_t>(kFirstPort + i))),
-                    39 + 2 * families(t.ports[i]) + subnets + 6 * sources(t.ports[i]) + all + routes + ports);
+                    40 + 2 * families(t.ports[i]) + 2 * subnets + 6 * sources(t.ports[i]) + all + routes + ports);
         }
-        EXPECT_EQ(count.at(kVxlan), ports == 0 ? 2 : 2 + 28 + subnets + all + ports);
+        EXPECT_EQ(count.at(kVxlan), ports == 0 ? 2 : 2 + 29 + 2 * subnets + all + ports);
         EXPECT_EQ(count.at(kUplink), 2U);
         EXPECT_EQ(count.size(), ports + 2);
       }
@@ -107,9 +107,9 @@ TEST(Size, tenants_add_up) {
   red.vni = Vni(200);
   config.tenants.push_back(red);
   const auto both = rules_by_block(config);
-  EXPECT_EQ(both.at(kVxlan), alone + 28 + 1 + 3 - 1 + 2);
+  EXPECT_EQ(both.at(kVxlan), alone + 29 + 2 * 1 + 3 - 1 + 2);
   EXPECT_EQ(both.at(IfIndex(kFirstPort)), rules_of(base(), IfIndex(kFirstPort)));
-  EXPECT_EQ(both.at(IfIndex(kFirstPort + 3)), 39U + 2 + 1 + 6 * 1 + 2 + 1 + 2);
+  EXPECT_EQ(both.at(IfIndex(kFirstPort + 3)), 40U + 2 + 2 * 1 + 6 * 1 + 2 + 1 + 2);
 }
 
 TEST(Size, what_lies_outside_the_subnets_stands_among_new_connections_too) {

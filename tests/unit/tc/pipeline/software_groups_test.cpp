@@ -1,8 +1,10 @@
 // What compile makes of small configurations in the groups that are software's alone, and of neighbours' questions.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tc/model/walk.hpp"
 #include "two_ports.hpp"
@@ -16,6 +18,7 @@ using model::facts_with_all_ports;
 using model::ip;
 using model::kUplink;
 using model::kVxlan;
+using model::mac;
 using model::prefix;
 
 }  // namespace
@@ -131,6 +134,64 @@ TEST(Group7, a_bound_of_connections_asks_before_every_commit) {
   EXPECT_GT(asked(kWeb), 0U);
   config.tenants[0].connections = 20;
   EXPECT_EQ(compile(config, facts_with_all_ports(config)), ten) << "another number is no other rule";
+}
+
+// Who begins TCP within the tenant's networks takes a shorter way to the same end.
+TEST(Group7, a_syn_to_the_tenants_own_subnets_begins_in_group_2_as_it_would_here) {
+  const auto early = [](const Config& config, IfIndex device, Vni vni = Vni(100)) {
+    std::vector<std::string> networks;
+    const RuleSet rules = compile(config, facts_with_all_ports(config));
+    for (const CompiledRule& rule : rules.rules) {
+      const ChainId chain = parse_chain(rule.rule.id.chain);
+      const Match& match = rule.rule.spec.match;
+      if (rule.rule.id.device != device || rule.rule.id.chain == 0 || chain.group != Group::nat || chain.vni != vni ||
+          match.find(Key::tcp_flags) == nullptr)
+        continue;
+      const bool v4 = match.find(Key::dst_ip4) != nullptr;
+      networks.push_back(v4 ? "IPv4" : "IPv6");
+      EXPECT_TRUE(rule.rule.spec.skip_hw);
+      const auto late = std::find_if(rules.rules.begin(), rules.rules.end(), [&](const CompiledRule& other) {
+        const Match& its = other.rule.spec.match;
+        const KeyMatch* to = its.find(v4 ? Key::dst_ip4 : Key::dst_ip6);
+        return other.rule.id.device == device && parse_chain(other.rule.id.chain).group == Group::fresh &&
+               parse_chain(other.rule.id.chain).vni == vni && to != nullptr && its.covers(match);
+      });
+      if (late == rules.rules.end()) {
+        ADD_FAILURE() << "group 7 has nothing for " << to_text(rule.rule);
+        continue;
+      }
+      EXPECT_EQ(rule.rule.spec.actions, late->rule.spec.actions) << to_text(rule.rule);
+    }
+    std::sort(networks.begin(), networks.end());
+    return networks;
+  };
+  using Networks = std::vector<std::string>;
+  const Networks both{"IPv4", "IPv6"};
+  const Networks only6{"IPv6"};
+  const auto routed = [](const char* to, config::Via via) {
+    Config config = blue_with_two_ports();
+    add_public(config);
+    config.tenants[0].nat = {{prefix("10.0.0.0/24"), ip("203.0.113.10"), std::nullopt, {}}};
+    config.tenants[0].routes = {{prefix(to), std::move(via), {}, {}}};
+    return config;
+  };
+  Config config = blue_with_two_ports();
+  EXPECT_EQ(early(config, kWeb), both);
+  EXPECT_EQ(early(config, kVxlan), both);
+  EXPECT_EQ(early(routed("0.0.0.0/0", config::ViaPublic{}), kWeb), both) << "around the subnet";
+  EXPECT_EQ(early(routed("10.0.0.128/25", config::ViaVtep{ip("192.0.2.2")}), kWeb), both) << "another hypervisor";
+  EXPECT_EQ(early(routed("10.0.0.128/25", config::ViaPublic{}), kWeb), only6);
+  EXPECT_EQ(early(routed("10.0.0.0/24", config::ViaPublic{}), kWeb), only6);
+  EXPECT_EQ(early(routed("10.0.0.128/25", config::ViaBlackhole{}), kWeb), only6);
+  EXPECT_EQ(early(routed("10.0.0.0/8", config::ViaBlackhole{}), kWeb), both) << "a subnet is longer";
+  EXPECT_EQ(early(routed("10.0.0.0/24", config::ViaPublic{}), kUplink), Networks{});
+  config.tenants[0].vlans = {{Vid(40), mac("02:00:00:00:77:01"), {}}};
+  EXPECT_EQ(early(config, kUplink), Networks{}) << "there a public address comes first";
+  config.tenants[0].ports[0].limits.new_connections_per_second = 10;
+  EXPECT_EQ(early(config, kWeb), Networks{}) << "the limit counts all that begins";
+  EXPECT_EQ(early(config, kDb), both);
+  config.tenants[0].connections = 10;
+  EXPECT_EQ(early(config, kDb), both) << "the bound is asked in both places";
 }
 
 TEST(Group7, multicast_follows_no_default_route_and_leaves_no_connection) {
