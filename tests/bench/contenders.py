@@ -182,6 +182,22 @@ class Switches:
             for here, there in (("a", "b"), ("b", "a"))))
         return made
 
+    def act_ct_router(self) -> Contender:
+        """The least that flower and act_ct can be that does with a packet what sepal does: one rule looks whose it is, one at the
+        state, one finds the way and gives it new MAC addresses and a smaller TTL. Each mask is as short as it can be."""
+        made = self._make("actctr", next_hop=GATEWAY_MAC)
+        ends = (("a", "b", CLIENT_MAC, CLIENT, SERVER_MAC, SERVER), ("b", "a", SERVER_MAC, SERVER, CLIENT_MAC, CLIENT))
+        made.namespace.run(["tc", "-batch", "-"], input="".join(
+            f"qdisc add dev {here} clsact\n"
+            f"filter add dev {here} ingress prio 1 protocol ip flower src_mac {mac} src_ip {address} action ct zone 1 pipe action goto chain 1\n"
+            f"filter add dev {here} ingress chain 1 prio 1 protocol all flower ct_state +trk+est action goto chain 2\n"
+            f"filter add dev {here} ingress chain 1 prio 2 protocol all flower ct_state +trk+new action ct commit zone 1 pipe "
+            f"action goto chain 2\n"
+            f"filter add dev {here} ingress chain 2 prio 1 protocol ip flower dst_ip {to} action pedit ex munge eth src set {GATEWAY_MAC} "
+            f"munge eth dst set {to_mac} munge ip ttl add 255 pipe action csum ip4h pipe action mirred egress redirect dev {there}\n"
+            for here, there, mac, address, to_mac, to in ends))
+        return made
+
     def policy(self) -> Contender:
         """Open vSwitch with rules about all of the five-tuple: what its kernel datapath learns from one connection says nothing
         about the next, so that each asks ovs-vswitchd. In two tables: 1,024 rules do it, not one for each source port."""
