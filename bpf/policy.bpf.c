@@ -301,8 +301,7 @@ static __always_inline bool is_dhcp(const __u8* port) {
   return number == 67 || number == 68 || number == 546 || number == 547;
 }
 
-/* What is not usual, or conntrack would not take, is not let go either; nor is DHCP, of which group 7 has more to say.
- */
+/* Not what is unusual, nor what conntrack would not take, nor DHCP, of which group 7 has more to say. */
 static __always_inline bool may_be_let_go(struct __sk_buff* skb, const struct sepal_case* it) {
   __u8 udp[UDP_HEADER_BYTES];
   __u32 bytes;
