@@ -75,6 +75,8 @@ class Rig:
         self.resolve(1)
         self.agent = Agent(Namespace("here"), "default", self.config, log, *self.places)
         self.agent.wait_ready()
+        # A bridge forwards to a port when the kernel has looked at its carrier, up to a second after it came up.
+        self.wait(lambda: Namespace("peer").ping(at["own"], count=1).received == 1, 20, "the wire")
 
     def _far_end(self, at: dict) -> None:
         """Two gateways, each with a MAC address of its own, and the VTEP behind them."""
