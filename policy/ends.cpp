@@ -105,8 +105,8 @@ void add_ends(const Network& network, const Numbers& numbers, Tables& tables) {
     sepal_end end{};
   };
   Sets sets;
-  std::vector<Cover> covers;  // of the prefix at hand, widest first
-  std::vector<ChoiceEntry> hosts;
+  std::vector<Cover> covers;                                              // of the prefix at hand, widest first
+  std::map<std::tuple<uint32_t, uint32_t, uint32_t>, ChoiceEntry> hosts;  // by key
   for (const auto& [prefix, said] : gather(network, numbers)) {
     while (!covers.empty() && !covers.back().prefix.contains(prefix)) covers.pop_back();
     Cover cover{prefix, covers.empty() ? Said{} : covers.back().said, {}};
@@ -126,8 +126,11 @@ void add_ends(const Network& network, const Numbers& numbers, Tables& tables) {
     if (cover.said.receiver != nullptr) cover.end.ingress_policy = numbers.policy_of(*cover.said.receiver);
     cover.end.set = sets.number(names);
 
-    if (said.sender != nullptr && prefix == IpPrefix::host(prefix.address))
-      hosts.push_back(host_entry(prefix.address, cover.end));
+    if (said.sender != nullptr && prefix == IpPrefix::host(prefix.address)) {
+      // Of two with the same key the first stays; the other's address is in the trie.
+      const ChoiceEntry host = host_entry(prefix.address, cover.end);
+      hosts.emplace(std::tuple(host.key.policy, host.key.selector, host.key.protocol), host);
+    }
     const sepal_end around = covers.empty() ? sepal_end{} : covers.back().end;
     if (!same(cover.end, around)) {
       PrefixEntry& entry = tables.prefixes.emplace_back();
@@ -137,16 +140,7 @@ void add_ends(const Network& network, const Numbers& numbers, Tables& tables) {
     covers.push_back(std::move(cover));
   }
   sets.add_pages(tables.choices);
-  // Of two with the same key the first stays; the other's address is in the trie.
-  const auto key = [](const ChoiceEntry& entry) {
-    return std::tuple(entry.key.policy, entry.key.selector, entry.key.protocol);
-  };
-  std::stable_sort(hosts.begin(), hosts.end(),
-                   [&](const ChoiceEntry& a, const ChoiceEntry& b) { return key(a) < key(b); });
-  hosts.erase(std::unique(hosts.begin(), hosts.end(),
-                          [&](const ChoiceEntry& a, const ChoiceEntry& b) { return key(a) == key(b); }),
-              hosts.end());
-  tables.choices.insert(tables.choices.end(), hosts.begin(), hosts.end());
+  for (const auto& [key, host] : hosts) tables.choices.push_back(host);
 }
 
 }  // namespace sepal::policy

@@ -125,23 +125,13 @@ uint32_t goto_target(const Rule& rule) {
   return 0;  // chain 0 is nobody's target
 }
 
-// How many steps a rule waits for others than what it leads to. Where first datagrams are let go past conntrack: for
-// the rules that know their answers, until those stand in every block. In group 2's first priority: the kernel asks
-// masks in the order in which they came, and software's first one is for what is established, the next for what begins.
-unsigned steps_behind(const CompiledRule& compiled) {
-  const RuleId& id = compiled.rule.id;
-  const RuleSpec& spec = compiled.rule.spec;
-  if (id.chain == 0) return asks_untracked(spec) ? limits::kGotoDepthMax : 0U;
-  if (id.prio != 1 || parse_chain(id.chain).group != Group::nat) return 0;
-  return spec.match.keys().size() == 1 ? 0U : spec.match.find(Key::ip_proto) != nullptr ? 1U : 2U;
-}
-
-// depth of a rule = 0 without a goto, else one more than the deepest rule of the target chain, and what it waits for.
+// depth of a rule = 0 without a goto, else one more than the deepest rule of the target chain, and the steps that it
+// waits besides, which is what its depth is before.
 // Rules are sorted by device and chain; within a device the goto graph is small and acyclic (an invariant; a cycle
 // would end here at the bound, and lint names it).
 void set_depths(std::vector<CompiledRule>& rules) {
   struct Chain {
-    std::set<std::pair<uint32_t, unsigned>> targets;  // with steps_behind() of who leads there
+    std::set<std::pair<uint32_t, unsigned>> targets;  // with the steps that who leads there waits
     uint8_t depth = 0;                                // of its deepest rule
   };
   std::vector<uint32_t> targets;
@@ -154,7 +144,7 @@ void set_depths(std::vector<CompiledRule>& rules) {
     steps.clear();
     for (auto rule = begin; rule != end; ++rule) {
       targets.push_back(goto_target(rule->rule));
-      steps.push_back(steps_behind(*rule));
+      steps.push_back(rule->depth);
       const bool again = rule != begin && rule->rule.id.chain == std::prev(rule)->rule.id.chain &&
                          targets.back() == targets[targets.size() - 2];
       if (targets.back() == 0 || (again && steps.back() == steps[steps.size() - 2])) continue;

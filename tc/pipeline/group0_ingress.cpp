@@ -83,10 +83,11 @@ Match sent_by(const IpPrefix& source, const MacAddr& mac, uint8_t protocol) {
       .ip(Key::src_ip4, source);
 }
 
-// In software only; where the guest may begin any number of connections, for nobody counts the first datagrams.
-void add_untracked(Block& block, const TenantPlan& tenant, const LocalPort& port, uint32_t frame_bytes,
-                   const Tag& tag) {
+// In software only; where the guest may begin any number of connections, for nobody counts the first datagrams. They
+// come last of all: by then the rules that know the answers stand in every block.
+void add_untracked(Block& block, const TenantPlan& tenant, const LocalPort& port, uint32_t frame_bytes, Tag tag) {
   if (port.limits.new_connections_per_second) return;
+  tag.waits = limits::kGotoDepthMax;
   const BpfProgram& judge = block.facts().programs.judge_policy;
   const std::vector<Action> let_go{police_fits(frame_bytes), set_mark(tenant.vni.value() | SEPAL_MARK_LET_GO),
                                    bpf(judge.name, judge.tag, Control::next_rule), set_mark(0),

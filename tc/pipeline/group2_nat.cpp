@@ -3,7 +3,8 @@
 // state. Left on the packet: nothing new. A miss (no state at all) is counted and dropped.
 //
 // Software looks a packet up once for each mask, which costs by how far its first key is from its last; and the state
-// stands far behind all others. So what is established meets the state alone first, in a rule of software's own.
+// stands far behind all others. So what is established meets the state alone first, in a rule of software's own. The
+// kernel asks the masks of one priority in the order in which they came: the rules of hardware beside it come later.
 //
 // The hardware may hold the two rules that lead known connections on; everything else misses there and comes up to
 // software. act_ct does not translate on lookup a packet in state NEW, nor an error in the connection's original
@@ -35,9 +36,11 @@ void group2_nat(Block& block, const TenantPlan& tenant, const LocalPort* from) {
   software.skip_hw = true;
 
   block.add(chain, 1, kEthAll, Match().ct_state(kCtTrk | kCtEst), {goto_chain(encap)}, software);
+  Tag asked_last = hardware;
+  asked_last.waits = kWaitsHardware;
   for (Family family : kFamilies) {
     block.add(chain, 1, kEthAll, block.inner(tenant.vni).eth_type(eth_of(family)).ct_state(kCtTrk | kCtEst),
-              {goto_chain(encap)}, hardware);
+              {goto_chain(encap)}, asked_last);
   }
   if (block.kind() == BlockKind::port && tenant.translates()) {
     const std::vector<Action> translate{ct_commit_snat(tenant.zone, {}, {}, 0, 0), goto_chain(encap)};

@@ -68,6 +68,7 @@ void group7_usual(Block& block, const TenantPlan& tenant, Routes routes, const L
   for (const DestinationClass& destination : tenant.block_usual[static_cast<size_t>(routes)]) {
     Tag tag{Group::nat, tenant.vni, destination.where};
     tag.skip_hw = true;
+    tag.waits = kWaitsSyn;
     block.add(chain, kPrioUsual, kEthAll,
               ip_protocol(destination.to.family(), kProtoTcp)
                   .ct_state(kCtTrk | kCtNew, kCtEst | kCtRel | kCtInv)

@@ -119,6 +119,7 @@ struct Tag {
   config::Location where{};
   DropReason drop = DropReason::none;
   bool skip_hw = false;
+  uint8_t waits = 0;  // steps that the rule is added later than what it leads to asks for: set_depths()
 };
 
 // One device's block while its rules are made. `prio` values are the groups' own business.
@@ -180,6 +181,10 @@ void group7_fresh(Block& block, const TenantPlan& tenant, Routes routes, const L
 // What group 7 does with most of what begins, in group 2's chain. Not of peers, and not in the uplink's block.
 void group7_usual(Block& block, const TenantPlan& tenant, Routes routes, const LocalPort* port = nullptr);
 
+// Tag::waits at priority 1 of group 2, where what is established by its state alone is asked for first.
+inline constexpr uint8_t kWaitsSyn = 1;       // then what begins
+inline constexpr uint8_t kWaitsHardware = 2;  // and last what hardware has
+
 // The last rule of every chain stands here; nothing else does.
 inline constexpr uint16_t kPrioLast = 1000;
 
@@ -189,6 +194,8 @@ std::vector<IpAddr> gateways_of(const config::Tenant& tenant);
 // Longest prefix first: /32 and /128 stand at `base`, each bit less one `stride` further.
 uint16_t prefix_prio(const IpPrefix& prefix, uint16_t base, uint16_t stride = 1);
 
+// What a tenant's targets come to, in destinations.cpp. All are sorted by prefix.
+std::vector<IpPrefix> untracked_networks(const TenantPlan& tenant);
 std::vector<DestinationClass> classify(const TenantPlan& tenant, Routes routes);
 std::vector<DestinationClass> usual_classes(const TenantPlan& tenant, const std::vector<DestinationClass>& classes);
 // The targets that hold in a block, less those that change nothing. With local routes only: local ports, and drops

@@ -23,6 +23,8 @@ std::string control_text(const tc::Verdict& verdict) {
     case Control::pass: return "ok";
     case Control::drop: return "drop";
     case Control::goto_chain: return "goto chain " + std::to_string(verdict.chain);
+    case Control::next_rule: return "continue";
+    case Control::stolen: return "drop";  // tc has no word for it; the kernel's work is the same
     default: throw std::runtime_error("a verdict that tc cannot say");
   }
 }
@@ -41,10 +43,7 @@ std::string mac_at(const tc::Pedit& pedit, bool source) {
 struct ActionText {
   const TcWords& words;
 
-  std::string operator()(const tc::Gact& a) const {
-    if (a.verdict.control == Control::goto_chain) return "gact " + control_text(a.verdict);
-    return "gact " + control_text(a.verdict);
-  }
+  std::string operator()(const tc::Gact& a) const { return "gact " + control_text(a.verdict); }
   std::string operator()(const tc::Mirred& a) const {
     return std::string("mirred egress ") + (a.mirror ? "mirror" : "redirect") + " dev " + words.devices.at(a.device);
   }
@@ -63,6 +62,7 @@ struct ActionText {
            (v4 ? " munge ip ttl add 255" : " munge ip6 hoplimit add 255") + " pipe";
   }
   std::string operator()(const tc::Csum& a) const {
+    if (a.flags == tc::kCsumIcmp) return "csum icmp";
     if (a.flags != tc::kCsumIpv4Header) throw std::runtime_error("csum of something else");
     return "csum ip4h";
   }
@@ -78,6 +78,10 @@ struct ActionText {
     return text + " pipe";
   }
   std::string operator()(const tc::Police& a) const {
+    if (a.mtu != 0) {
+      return "police mtu " + std::to_string(a.mtu) + " conform-exceed " + control_text(a.exceed) + "/" +
+             control_text(a.conform);
+    }
     return "police pkts_rate " + std::to_string(a.rate_packets_per_second) + " pkts_burst " +
            std::to_string(a.burst_packets) + " conform-exceed drop/pipe";
   }

@@ -28,22 +28,23 @@ inline Bytes transport(const policy::Flow& flow) {
   return big_endian(flow.detail) + Bytes(18, 0);
 }
 
+inline uint8_t& protocol_of(Ip4& packet) { return packet.protocol; }
+inline uint8_t& protocol_of(Ip6& packet) { return packet.next_header; }
+
+template <typename Packet>
+Packet ip_carrying(const IpAddr& source, const IpAddr& destination, uint8_t protocol, const Bytes& payload) {
+  Packet packet;
+  protocol_of(packet) = protocol;
+  packet.source = source;
+  packet.destination = destination;
+  packet.payload = payload;
+  return packet;
+}
+
 // From the IP header on.
 inline Bytes ip_packet(const IpAddr& source, const IpAddr& destination, uint8_t protocol, const Bytes& payload) {
-  const auto finished = [&](auto packet) {
-    packet.source = source;
-    packet.destination = destination;
-    packet.payload = payload;
-    return packet.bytes();
-  };
-  if (source.is_v4()) {
-    Ip4 four;
-    four.protocol = protocol;
-    return finished(four);
-  }
-  Ip6 six;
-  six.next_header = protocol;
-  return finished(six);
+  if (source.is_v4()) return ip_carrying<Ip4>(source, destination, protocol, payload).bytes();
+  return ip_carrying<Ip6>(source, destination, protocol, payload).bytes();
 }
 
 inline Bytes framed(const Bytes& packet) { return ethernet(packet[0] >> 4U == 4 ? 0x0800 : 0x86dd, packet); }

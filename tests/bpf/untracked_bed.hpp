@@ -61,22 +61,10 @@ inline Datagram question(const Ends& ends, uint16_t source_port = 40000) {
   return {ends.client, ends.server, source_port};
 }
 
-// The same as IP packets, to be made unusual.
-inline Ip4 four_of(const Ends& ends, uint16_t source_port = 40000) {
-  Ip4 made;
-  made.protocol = kUdp;
-  made.source = ends.client;
-  made.destination = ends.server;
-  made.payload = question(ends, source_port).transport();
-  return made;
-}
-inline Ip6 six_of(const Ends& ends, uint16_t source_port = 40000) {
-  Ip6 made;
-  made.next_header = kUdp;
-  made.source = ends.client;
-  made.destination = ends.server;
-  made.payload = question(ends, source_port).transport();
-  return made;
+// The same as an IP packet, to be made unusual.
+template <typename Packet>
+Packet question_in(const Ends& ends, uint16_t source_port = 40000) {
+  return ip_carrying<Packet>(ends.client, ends.server, kUdp, question(ends, source_port).transport());
 }
 
 inline std::vector<uint8_t> errors_of(const Ends& ends) {

@@ -98,12 +98,12 @@ TEST_F(Untracked, other_protocols_dhcp_and_what_conntrack_would_not_take_are_nev
     const Bytes echo = Icmp{static_cast<uint8_t>(ends.client.is_v4() ? 8 : 128), 0, 1, Bytes(8, 0)}.bytes();
     EXPECT_FALSE(lets_go(framed(ip_packet(ends.client, ends.server, ends.client.is_v4() ? 1 : 58, echo))));
   }
-  Ip4 four = four_of(both_families()[0]);
+  Ip4 four = question_in<Ip4>(both_families()[0]);
   for (const uint16_t fragment : std::array<uint16_t, 3>{185, 0x2000, 0x2000 | 185}) {
     four.fragment = fragment;
     EXPECT_FALSE(lets_go(ethernet(0x0800, four.bytes()))) << "fragment " << fragment;
   }
-  Ip6 six = six_of(both_families()[1]);
+  Ip6 six = question_in<Ip6>(both_families()[1]);
   six.next_header = 44;
   for (const uint16_t fragment : std::array<uint16_t, 3>{0, 1, 8}) {
     six.payload = Bytes{kUdp, 0} + big_endian(fragment) + Bytes(4, 0) + question(both_families()[1]).transport();
@@ -119,10 +119,10 @@ TEST_F(Untracked, only_usual_ttls_are_let_go) {
   uint16_t port = 51000;
   for (const auto& [ttl, usual] : std::array<std::pair<uint8_t, bool>, 8>{
            {{0, false}, {1, false}, {63, false}, {64, true}, {128, true}, {191, true}, {192, false}, {255, false}}}) {
-    Ip4 four = four_of(both_families()[0], ++port);
+    Ip4 four = question_in<Ip4>(both_families()[0], ++port);
     four.ttl = ttl;
     EXPECT_EQ(lets_go(ethernet(0x0800, four.bytes())), usual) << unsigned{ttl};
-    Ip6 six = six_of(both_families()[1], port);
+    Ip6 six = question_in<Ip6>(both_families()[1], port);
     six.hop_limit = ttl;
     EXPECT_EQ(lets_go(ethernet(0x86dd, six.bytes())), usual) << unsigned{ttl};
   }
