@@ -16,8 +16,7 @@ namespace {
 using tc::CompiledRule;
 using tc::Step;
 
-// Between two calls of progress: short enough for a watchdog on a slow machine, and for the last piece of a depth not
-// to keep one socket busy alone for long; long enough to keep batches full.
+// Between two calls of progress: short enough for a watchdog on a slow machine, long enough to keep batches full.
 constexpr size_t kStepsPerPiece = 4UL * limits::kMessagesPerSend;
 // Pieces that may be under way while another is encoded: each socket has one in hand and one to go on with.
 constexpr size_t kPiecesAhead = 2UL * limits::kWriters;
@@ -60,19 +59,11 @@ class Execution {
   Result<Outcome> run() {
     if (auto made = ready_shared_actions(); !made) return Unexpected(made.error());
     size_t at = 0;
-    while (at < in_.steps.size() && in_.steps[at].kind != Step::Kind::remove) {
-      const size_t begin = at;
-      const uint8_t depth = in_.wanted[in_.steps[begin].rule].depth;
-      while (at < in_.steps.size() && at - begin < kStepsPerPiece && in_.steps[at].kind != Step::Kind::remove &&
-             in_.wanted[in_.steps[at].rule].depth == depth)
-        ++at;
-      const bool next_jumps_here = begin == 0 || in_.wanted[in_.steps[begin - 1].rule].depth != depth;
-      if (auto finished = finish_down_to(next_jumps_here ? 0 : kPiecesAhead); !finished)
-        return Unexpected(finished.error());
+    for (size_t end = 0; at < in_.steps.size() && in_.steps[at].kind != Step::Kind::remove; at = end) {
+      end = end_of_layer(at);
+      if (auto written = write_layer(at, end); !written) return Unexpected(written.error());
       if (outcome_.stopped) break;
-      start_piece(begin, at);
     }
-    if (auto finished = finish_down_to(0); !finished) return Unexpected(finished.error());
     if (outcome_.stopped) return std::move(outcome_);
     if (auto removed = remove_all(at); !removed) return Unexpected(removed.error());
     std::sort(outcome_.refusals.begin(), outcome_.refusals.end(),
@@ -102,6 +93,30 @@ class Execution {
   }
 
   static ChainPlace chain_of(const tc::RuleId& id) { return {id.device, id.chain}; }
+
+  // Behind the last write of the depth that begins with the step at `begin`.
+  [[nodiscard]] size_t end_of_layer(size_t begin) const {
+    const uint8_t depth = in_.wanted[in_.steps[begin].rule].depth;
+    const auto first = in_.steps.begin() + static_cast<ptrdiff_t>(begin);
+    const auto end = std::find_if(first, in_.steps.end(), [&](const Step& step) {
+      return step.kind == Step::Kind::remove || in_.wanted[step.rule].depth != depth;
+    });
+    return static_cast<size_t>(end - in_.steps.begin());
+  }
+
+  // All answers are known at the end. Pieces become smaller towards it, so that the sockets end at about the same time.
+  Result<void> write_layer(size_t at, size_t end) {
+    while (at < end && !outcome_.stopped) {
+      if (auto finished = finish_down_to(kPiecesAhead); !finished) return finished;
+      if (outcome_.stopped) break;
+      const size_t left = end - at;
+      const size_t piece =
+          std::clamp<size_t>(left / (2UL * limits::kWriters), limits::kMessagesPerSend, kStepsPerPiece);
+      start_piece(at, at + std::min(piece, left));
+      at += std::min(piece, left);
+    }
+    return finish_down_to(0);
+  }
 
   bool proceed() {
     if (in_.progress && !in_.progress()) outcome_.stopped = true;

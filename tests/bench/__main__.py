@@ -17,14 +17,14 @@ from pathlib import Path
 
 from .bed import TMP
 from .measure import COUNTED, Row, counts_instructions, say
-from .world import Shape, World
+from .world import LARGE, SMALL, Shape, World
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description="measures the rows of docs/performance.md")
     parser.add_argument("--rounds", type=int, default=5, help="of every comparison (5)")
     parser.add_argument("--only", default="fill,restart,port,explain,loss,memory,nexthop,revocation,first,flood", help="rows to measure, comma between")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rules: to try the benchmark itself")
+    parser.add_argument("--quick", action="store_true", help="few rules: to try the benchmark itself")
     parser.add_argument("--threads", default="1,2", help="numbers of writers (1,2)")
     parser.add_argument("--nic", action="store_true", help="the rows of the simulated NIC, on the kernel it needs (./dev boots it)")
     parser.add_argument("--write", action="store_true", help="put the rows into docs/performance.md (./dev does it)")
@@ -32,11 +32,9 @@ def main() -> int:
     if os.geteuid() != 0:
         parser.error("makes network namespaces: run as root, through ./dev bench")
     TMP.mkdir(parents=True, exist_ok=True)
-    scale = 1 if options.quick else 10
-    # One tenant of eight ports and a hundred routes is about a thousand rules.
-    small, large = World(Shape(), scale // 10 or 1), World(Shape(), scale)
+    small, large = SMALL, LARGE
     if options.quick:
-        small = World(Shape(ports=2, routes4=40, routes6=4), 1)
+        small, large = World(Shape(ports=2, routes4=40, routes6=4), 1), World(Shape(ports=3), 2)
     wanted = ["nic"] if options.nic else options.only.split(",")
     rows: list[Row] = []
     for name in wanted:

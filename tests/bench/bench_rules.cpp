@@ -3,13 +3,15 @@
 //
 //   prepare DIR           (not measured) the vxlan device, a clsact on every device, the stand-in programs
 //   sepal DIR             YAML → rules in the kernel through the reconciler; --threads N writers
-//   floor DIR             the messages of the same rules and of what they share prebuilt, 64 per send, one thread
+//   floor DIR             the messages of the same rules and of what they share prebuilt, 64 per send, one thread;
+//                         --threads N: cut into so many parts
 //   text DIR FILE         (not measured) the same rules for `tc -batch`; --plain without cookies and no_percpu
 //   dump DIR              a raw terse dump of every device with clsact, thrown away
 //   change LIVE FROM TO   a reconciler that has applied FROM's files, in LIVE, reads and follows TO's, as a daemon does
 //   pure DIR              read, compile, encode, again and again: for a profiler; --times N
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -179,15 +181,62 @@ netlink::Bytes encode_all(const agent::Difference& difference, agent::SlowPath& 
   return messages;
 }
 
-json floor(const std::string& directory) {
+// How many of the messages stand before the first that makes a rule, in bytes.
+size_t bytes_before_rules(netlink::BytesView messages) {
+  size_t bytes = 0;
+  bool rule = false;
+  must(netlink::for_each_message(messages, [&](const nlmsghdr& header, netlink::BytesView) -> Result<void> {
+    rule = rule || header.nlmsg_type == RTM_NEWTFILTER;
+    if (!rule) bytes += NLMSG_ALIGN(header.nlmsg_len);
+    return {};
+  }));
+  return bytes;
+}
+
+// Equal bytes per part, cut between messages.
+std::vector<netlink::Bytes> cut(netlink::BytesView messages, unsigned parts) {
+  std::vector<netlink::Bytes> out(1);
+  size_t seen = 0;
+  must(netlink::for_each_message(messages, [&](const nlmsghdr& header, netlink::BytesView) -> Result<void> {
+    if (seen >= messages.size() * out.size() / parts) out.emplace_back();
+    const auto message = messages.subspan(seen, NLMSG_ALIGN(header.nlmsg_len));
+    out.back().insert(out.back().end(), message.begin(), message.end());
+    seen += message.size();
+    return {};
+  }));
+  return out;
+}
+
+// A socket and a thread for each part.
+RawNetlink::Written write_side_by_side(std::vector<RawNetlink>& sockets, netlink::BytesView messages) {
+  std::vector<netlink::Bytes> parts = cut(messages, static_cast<unsigned>(sockets.size()));
+  std::vector<std::future<RawNetlink::Written>> written;
+  for (size_t i = 0; i < parts.size(); ++i)
+    written.push_back(std::async(std::launch::async, [&, i] { return must(sockets[i].write(parts[i], kPerSend)); }));
+  RawNetlink::Written sum;
+  for (auto& each : written) {
+    const RawNetlink::Written part = each.get();
+    sum.ms = std::max(sum.ms, part.ms);
+    sum.messages += part.messages;
+    sum.refused += part.refused;
+  }
+  return sum;
+}
+
+json floor(const std::string& directory, unsigned threads) {
   Bench bench(1);
   agent::Kernel kernel = bench.kernel();
   const auto difference = must(agent::find_difference(kernel, read(directory), bench.paths()));
-  netlink::Bytes messages = encode_all(difference, kernel.slow_path);
-  auto raw = must(RawNetlink::open());
-  const auto written = must(raw.write(messages, kPerSend));
-  if (written.refused != 0) die(std::to_string(written.refused) + " messages were refused");
-  return {{"ms", written.ms}, {"messages", written.messages}, {"write_bytes", messages.size()}};
+  const netlink::Bytes messages = encode_all(difference, kernel.slow_path);
+  const size_t shared = bytes_before_rules(messages);
+  std::vector<RawNetlink> sockets;
+  for (unsigned i = 0; i < threads; ++i) sockets.push_back(must(RawNetlink::open()));
+  const auto objects = write_side_by_side(sockets, netlink::BytesView(messages).first(shared));
+  const auto rules = write_side_by_side(sockets, netlink::BytesView(messages).subspan(shared));
+  if (const size_t refused = objects.refused + rules.refused; refused != 0)
+    die(std::to_string(refused) + " messages were refused");
+  return {
+      {"ms", objects.ms + rules.ms}, {"messages", objects.messages + rules.messages}, {"write_bytes", messages.size()}};
 }
 
 json text(const std::string& directory, const std::string& file, bool plain) {
@@ -325,7 +374,7 @@ json run(const agent::Options& options) {
   const std::string command = word(0);
   if (command == "prepare") return prepare(word(1));
   if (command == "sepal") return sepal(word(1), threads);
-  if (command == "floor") return floor(word(1));
+  if (command == "floor") return floor(word(1), threads);
   if (command == "text") return text(word(1), word(2), options.has("--plain"));
   if (command == "dump") return dump(word(1));
   if (command == "change") return change(word(1), word(2), word(3), threads);

@@ -13,14 +13,14 @@ from tests.lab.agent import program
 from tests.lab.namespace import Namespace
 
 from .bed import TMP
-from .world import Shape, World
+from .world import LARGE
 
 NAME = "bench-explain"
 TIMES = 21
 
 
 def main() -> None:
-    world = World(Shape(), 10)
+    world = LARGE
     directory = world.write(TMP / "explain-native")
     commands = ["link add uplink type veth peer name uplink-peer", "link set uplink mtu 1600 up", "address add 192.0.2.1/24 dev uplink"]
     for number, device in enumerate(world.devices()):

@@ -26,19 +26,21 @@ def rows_fill(world: World, rounds: int, threads: list[int]) -> list[Row]:
                 return step(bed)
         return run
 
-    contenders = {"floor": fresh(lambda bed: bed.measure("floor", directory))}
+    contenders = {}
     for number in threads:
+        contenders[_floor(number)] = fresh(
+            lambda bed, number=number: bed.measure("floor", directory, "--threads", str(number)))
         contenders[f"sepal/{number}"] = fresh(
             lambda bed, number=number: _until_answered(bed.measure("sepal", directory, "--threads", str(number))))
     for name, file in files.items():
         contenders[name] = fresh(lambda bed, file=file: bed.tc_batch(file))
-    contenders["floor"]()  # the first fill of a boot loads the kernel's modules
+    contenders[_floor(1)]()  # the first fill of a boot loads the kernel's modules
     samples = interleave(rounds, contenders, f"{told['rules']} rules")
     rows = []
     for number in threads:
         name = f"sepal/{number}"
         over_tc = samples.ratio("tc", name)
-        over_floor = samples.ratio("floor", name)
+        over_floor = samples.ratio(_floor(1), name)
         plain = samples.ratio("tc plain", name)
         parts = {key: samples.median(name, key) for key in ("ms", "pass_ms", "config_ms", "read_ms", "write_ms")}
         rest = parts["ms"] - parts["config_ms"] - parts["read_ms"] - parts["write_ms"]
@@ -51,8 +53,16 @@ def rows_fill(world: World, rounds: int, threads: list[int]) -> list[Row]:
         rows.append(Row("… against `tc -batch` without no_percpu and cookies", str(plain), "", None,
                         f"{samples.median('tc plain'):.0f} ms; with both {samples.median('tc'):.0f} ms"))
         rows.append(Row("… against the floor", str(over_floor), "≥ 0.9×", over_floor.median >= 0.9,
-                        f"floor {samples.median('floor'):.0f} ms"))
+                        f"floor {samples.median(_floor(1)):.0f} ms"))
+        if number > 1:
+            bound = samples.ratio("tc", _floor(number))
+            rows.append(Row(f"… and the floor itself with {number} writers, against `tc -batch`", str(bound), "", None,
+                            f"{samples.median(_floor(number)):.0f} ms: what the kernel alone takes on {number} CPUs"))
     return rows
+
+
+def _floor(threads: int) -> str:
+    return f"floor/{threads}"
 
 
 def _until_answered(measured: dict[str, Any]) -> dict[str, Any]:

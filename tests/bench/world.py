@@ -22,8 +22,8 @@ class Shape:
     """One tenant: guests here, guests elsewhere, and how many of those have IPv6 as well."""
 
     ports: int = 8
-    routes4: int = 55
-    routes6: int = 7
+    routes4: int = 200
+    routes6: int = 25
 
     def device(self, tenant: int, port: int) -> str:
         return f"t{tenant}p{port}"
@@ -46,6 +46,10 @@ class World:
         for number in range(self.tenants):
             (directory / "tenants.d" / f"t{number:03}.yaml").write_text(tenant(self.shape, number))
         return directory
+
+
+SMALL = World(Shape(ports=3), 1)  # about 1,000 rules
+LARGE = World(Shape(), 4)         # about 10,000
 
 
 def tenant(shape: Shape, number: int, *, more_ports: list[str] | None = None, moved: str = "") -> str:
