@@ -27,9 +27,10 @@ def rows_fill(world: World, rounds: int, threads: list[int]) -> list[Row]:
         return run
 
     contenders = {}
-    for number in threads:
+    for number in sorted({1, *threads}):
         contenders[_floor(number)] = fresh(
             lambda bed, number=number: bed.measure("floor", directory, "--threads", str(number)))
+    for number in threads:
         contenders[f"sepal/{number}"] = fresh(
             lambda bed, number=number: _until_answered(bed.measure("sepal", directory, "--threads", str(number))))
     for name, file in files.items():
