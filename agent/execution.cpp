@@ -106,14 +106,13 @@ class Execution {
 
   // All answers are known at the end. Pieces become smaller towards it, so that the sockets end at about the same time.
   Result<void> write_layer(size_t at, size_t end) {
-    while (at < end && !outcome_.stopped) {
+    while (at < end) {
       if (auto finished = finish_down_to(kPiecesAhead); !finished) return finished;
       if (outcome_.stopped) break;
-      const size_t left = end - at;
-      const size_t piece =
-          std::clamp<size_t>(left / (2UL * limits::kWriters), limits::kMessagesPerSend, kStepsPerPiece);
-      start_piece(at, at + std::min(piece, left));
-      at += std::min(piece, left);
+      const size_t share = (end - at) / (2UL * limits::kWriters);
+      const size_t next = std::min(end, at + std::clamp<size_t>(share, limits::kMessagesPerSend, kStepsPerPiece));
+      start_piece(at, next);
+      at = next;
     }
     return finish_down_to(0);
   }

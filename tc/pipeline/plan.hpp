@@ -119,7 +119,7 @@ struct Tag {
   config::Location where{};
   DropReason drop = DropReason::none;
   bool skip_hw = false;
-  uint8_t waits = 0;  // steps that the rule is added later than what it leads to asks for: set_depths()
+  uint8_t waits = 0;  // steps that the rule comes later than what it leads to makes it: set_depths()
 };
 
 // One device's block while its rules are made. `prio` values are the groups' own business.
@@ -194,7 +194,8 @@ std::vector<IpAddr> gateways_of(const config::Tenant& tenant);
 // Longest prefix first: /32 and /128 stand at `base`, each bit less one `stride` further.
 uint16_t prefix_prio(const IpPrefix& prefix, uint16_t base, uint16_t stride = 1);
 
-// What a tenant's targets come to, in destinations.cpp. All are sorted by prefix.
+// What a tenant's targets come to, in destinations.cpp. Of subnets in the order of the configuration, of targets sorted
+// by prefix.
 std::vector<IpPrefix> untracked_networks(const TenantPlan& tenant);
 std::vector<DestinationClass> classify(const TenantPlan& tenant, Routes routes);
 std::vector<DestinationClass> usual_classes(const TenantPlan& tenant, const std::vector<DestinationClass>& classes);

@@ -165,32 +165,26 @@ class Recorder : public netlink::Transport {
   [[nodiscard]] uint64_t writes() const override { return 0; }
 };
 
-// The agent's own messages: shared actions, then the rules.
-netlink::Bytes encode_all(const agent::Difference& difference, agent::SlowPath& programs) {
+// The agent's own messages.
+struct Messages {
+  netlink::Bytes objects;  // that rules refer to, and so come first
+  netlink::Bytes rules;
+  [[nodiscard]] size_t size() const { return objects.size() + rules.size(); }
+};
+
+Messages encode_all(const agent::Difference& difference, agent::SlowPath& programs) {
   agent::SharedActions shared(difference.world.facts.instance);
   Recorder recorder;
   for (const tc::Step& step : difference.steps)
     if (step.kind != tc::Step::Kind::remove) shared.want(difference.wanted.rules[step.rule].rule.spec);
   (void)must(shared.ready(recorder));
-  netlink::Bytes messages = std::move(recorder.written);
+  Messages messages{std::move(recorder.written), {}};
   for (const tc::Step& step : difference.steps) {
     if (step.kind == tc::Step::Kind::remove) continue;
     const tc::CompiledRule& rule = difference.wanted.rules[step.rule];
-    must(agent::append_write(messages, agent::Write::add, rule.rule, rule.cookie, programs, &shared));
+    must(agent::append_write(messages.rules, agent::Write::add, rule.rule, rule.cookie, programs, &shared));
   }
   return messages;
-}
-
-// How many of the messages stand before the first that makes a rule, in bytes.
-size_t bytes_before_rules(netlink::BytesView messages) {
-  size_t bytes = 0;
-  bool rule = false;
-  must(netlink::for_each_message(messages, [&](const nlmsghdr& header, netlink::BytesView) -> Result<void> {
-    rule = rule || header.nlmsg_type == RTM_NEWTFILTER;
-    if (!rule) bytes += NLMSG_ALIGN(header.nlmsg_len);
-    return {};
-  }));
-  return bytes;
 }
 
 // Equal bytes per part, cut between messages.
@@ -227,12 +221,11 @@ json floor(const std::string& directory, unsigned threads) {
   Bench bench(1);
   agent::Kernel kernel = bench.kernel();
   const auto difference = must(agent::find_difference(kernel, read(directory), bench.paths()));
-  const netlink::Bytes messages = encode_all(difference, kernel.slow_path);
-  const size_t shared = bytes_before_rules(messages);
+  const Messages messages = encode_all(difference, kernel.slow_path);
   std::vector<RawNetlink> sockets;
   for (unsigned i = 0; i < threads; ++i) sockets.push_back(must(RawNetlink::open()));
-  const auto objects = write_side_by_side(sockets, netlink::BytesView(messages).first(shared));
-  const auto rules = write_side_by_side(sockets, netlink::BytesView(messages).subspan(shared));
+  const auto objects = write_side_by_side(sockets, messages.objects);
+  const auto rules = write_side_by_side(sockets, messages.rules);
   if (const size_t refused = objects.refused + rules.refused; refused != 0)
     die(std::to_string(refused) + " messages were refused");
   return {
@@ -356,7 +349,7 @@ json pure(const std::string& directory, long times) {
     out["diff_ms"] = ms_since(begin);
     begin = BenchClock::now();
     PretendPrograms programs;
-    const netlink::Bytes messages = encode_all(difference, programs);
+    const Messages messages = encode_all(difference, programs);
     out["encode_ms"] = ms_since(begin);
     out["rules"] = difference.wanted.rules.size();
     out["bytes"] = messages.size();

@@ -72,12 +72,13 @@ def _allow(config: HostConfig, agent: Agent, *ports: int) -> None:
 
 
 def _begin(lab: Lab, connections: int) -> None:
-    """One datagram from each of so many ports."""
+    """Two datagrams from each of so many ports: one alone goes past conntrack."""
     with lab.ns("blue-web").enter():
         for number in range(connections):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
                 sender.bind(("", 20_000 + number))
-                sender.sendto(b"one of a crowd", (APP, (KEPT, FORBIDDEN)[number % 2]))
+                for _ in range(2):
+                    sender.sendto(b"one of a crowd", (APP, (KEPT, FORBIDDEN)[number % 2]))
 
 
 def _ended(agent: Agent, times: int) -> int:

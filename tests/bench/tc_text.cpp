@@ -78,12 +78,11 @@ struct ActionText {
     return text + " pipe";
   }
   std::string operator()(const tc::Police& a) const {
-    if (a.mtu != 0) {
-      return "police mtu " + std::to_string(a.mtu) + " conform-exceed " + control_text(a.exceed) + "/" +
-             control_text(a.conform);
-    }
-    return "police pkts_rate " + std::to_string(a.rate_packets_per_second) + " pkts_burst " +
-           std::to_string(a.burst_packets) + " conform-exceed drop/pipe";
+    if (a.rate_bytes_per_second != 0) throw std::runtime_error("a police by bytes: nothing in the pipeline has one");
+    const std::string bound = a.mtu != 0 ? "mtu " + std::to_string(a.mtu)
+                                         : "pkts_rate " + std::to_string(a.rate_packets_per_second) + " pkts_burst " +
+                                               std::to_string(a.burst_packets);
+    return "police " + bound + " conform-exceed " + control_text(a.exceed) + "/" + control_text(a.conform);
   }
   std::string operator()(const tc::SkbeditMark& a) const { return "skbedit mark " + std::to_string(a.mark); }
   std::string operator()(const tc::Bpf& a) const {

@@ -1,8 +1,10 @@
 // Writes that are under way while others are encoded: what may overtake what, and what a refusal or a break means then.
 #include <linux/rtnetlink.h>
 
+#include <algorithm>
 #include <deque>
 
+#include "base/limits.hpp"
 #include "netlink/message.hpp"
 #include "tests/support/forwarding_transport.hpp"
 #include "tests/unit/agent/world_fixture.hpp"
@@ -19,6 +21,12 @@ class LateTransport : public test::ForwardingTransport {
     return kernel_.transact(requests, answered);
   }
   std::unique_ptr<netlink::Flight> start(netlink::Bytes requests) override {
+    size_t messages = 0;
+    EXPECT_TRUE(netlink::for_each_message(requests, [&messages](const nlmsghdr&, netlink::BytesView) -> Result<void> {
+      ++messages;
+      return {};
+    }));
+    sizes.push_back(messages);
     auto flight = std::make_unique<LateFlight>(*this, std::move(requests));
     waiting_.push_back(flight.get());
     most_under_way = std::max(most_under_way, waiting_.size());
@@ -26,6 +34,7 @@ class LateTransport : public test::ForwardingTransport {
   }
 
   size_t most_under_way = 0;
+  std::vector<size_t> sizes;  // of all flights, in messages
 
  private:
   struct LateFlight : netlink::Flight {
@@ -81,6 +90,13 @@ TEST_F(FlightsTest, pieces_of_a_layer_are_under_way_together_and_the_result_is_t
   const uint64_t writes = kernel_.writes();
   apply(config);
   EXPECT_EQ(kernel_.writes(), writes);
+}
+
+// Else one socket would be busy alone for as long as the last piece takes.
+TEST_F(FlightsTest, pieces_become_smaller_towards_a_layers_end_but_fill_a_send) {
+  ASSERT_TRUE(apply_late(many_routes()));
+  EXPECT_GT(late_.sizes.front(), 2UL * limits::kMessagesPerSend);
+  EXPECT_GE(std::count(late_.sizes.begin(), late_.sizes.end(), limits::kMessagesPerSend), 3);
 }
 
 TEST_F(FlightsTest, no_jump_is_under_way_before_its_target_is_closed) {
