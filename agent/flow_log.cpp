@@ -166,16 +166,15 @@ void FlowLog::lose(std::string_view where, uint64_t records, Vni of) {
 
 std::optional<FlowLog::Clock::time_point> FlowLog::next() const {
   std::optional<Clock::time_point> due;
-  if (!lost_.empty()) due = told_ + kLostEvery;
-  if (lost_in_words_ > 0 && (!due || told_in_words_ + kLostInWordsEvery < *due))
-    due = told_in_words_ + kLostInWordsEvery;
+  if (!lost_.empty()) due = tell_from_;
+  if (lost_in_words_ > 0 && (!due || tell_in_words_from_ < *due)) due = tell_in_words_from_;
   return due;
 }
 
 void FlowLog::tell_lost(Clock::time_point now) {
-  if (!lost_.empty() && now >= told_ + kLostEvery) {
+  if (!lost_.empty() && now >= tell_from_) {
     const uint64_t time = clock_ns(CLOCK_REALTIME);
-    told_ = now;
+    tell_from_ = now + kLostEvery;
     for (auto at = lost_.begin(); at != lost_.end(); at = lost_.erase(at)) {
       const auto& [where, of] = at->first;
       sink_.add(book_.lost_line(time, at->second, where, of));
@@ -183,11 +182,11 @@ void FlowLog::tell_lost(Clock::time_point now) {
     }
     (void)sink_.take_lost();
   }
-  if (lost_in_words_ > 0 && now >= told_in_words_ + kLostInWordsEvery) {
+  if (lost_in_words_ > 0 && now >= tell_in_words_from_) {
     log::warning("flow-records-lost", count_text(lost_in_words_, "record") +
                                           " of the flow log came faster than they were read or written, and are lost");
     lost_in_words_ = 0;
-    told_in_words_ = now;
+    tell_in_words_from_ = now + kLostInWordsEvery;
   }
 }
 

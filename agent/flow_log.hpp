@@ -57,8 +57,8 @@ class FlowLog {
   bool connections_complained_ = false;
   std::map<std::pair<std::string, Vni>, uint64_t> lost_;  // not told yet, by where and whose (0: anybody's)
   uint64_t lost_in_words_ = 0;                            // not named in our own log yet
-  Clock::time_point told_{};
-  Clock::time_point told_in_words_{};
+  Clock::time_point tell_from_{};                         // what is lost next
+  Clock::time_point tell_in_words_from_{};                // the same
 };
 
 }  // namespace sepal::agent
